@@ -19,8 +19,8 @@ import (
 // operatorRoutes returns the admin endpoints that package operator answers.
 func operatorRoutes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
-		{Pattern: "/rollcall/channels", Handler: adminGet(adminChannels)},
-		{Pattern: "/rollcall/users", Handler: adminGet(adminUsers)},
+		{Pattern: "/rollcall/channels", Handler: adminGet(ofHost(adminChannels).admin)},
+		{Pattern: "/rollcall/users", Handler: adminGet(ofHost(adminUsers).admin)},
 		{Pattern: "/rollcall/plugins/reset", Handler: adminPost(adminResetBreaker)},
 		{Pattern: "/rollcall/sendmessage", Handler: adminPost(adminAct("sendmessage"))},
 		{Pattern: "/rollcall/disconnect", Handler: adminPost(adminAct("disconnect"))},
@@ -48,7 +48,10 @@ func adminAllHosts(r *http.Request) (int, any, error) {
 	return http.StatusOK, o.Hosts(r.Context(), nil), nil
 }
 
-func adminChannels(_ *gateway.Hub, r *http.Request) (int, any, error) {
+// ofHost answers a request about a host. limit is that of its list, 0 without one.
+type ofHost func(o *operator.Operator, r *http.Request, host presence.HostName, limit int) (body any, err error)
+
+func (answer ofHost) admin(_ *gateway.Hub, r *http.Request) (int, any, error) {
 	host, limit, err := listed(r)
 	if err != nil {
 		return http.StatusBadRequest, nil, err
@@ -57,29 +60,21 @@ func adminChannels(_ *gateway.Hub, r *http.Request) (int, any, error) {
 	if o == nil {
 		return adminRefused(operator.ErrNoHost)
 	}
-	query := r.URL.Query()
-	list, err := o.Channels(r.Context(), host, presence.Page{Prefix: query.Get("prefix"), After: query.Get("after"), Limit: limit})
+	body, err := answer(o, r, host, limit)
 	if err != nil {
 		return adminRefused(err)
 	}
-	return http.StatusOK, list, nil
+	return http.StatusOK, body, nil
 }
 
-func adminUsers(_ *gateway.Hub, r *http.Request) (int, any, error) {
-	host, limit, err := listed(r)
-	if err != nil {
-		return http.StatusBadRequest, nil, err
-	}
-	o := loadedOperator()
-	if o == nil {
-		return adminRefused(operator.ErrNoHost)
-	}
+func adminChannels(o *operator.Operator, r *http.Request, host presence.HostName, limit int) (any, error) {
 	query := r.URL.Query()
-	list, err := o.Users(r.Context(), host, query.Get("channel"), query.Get("after"), limit)
-	if err != nil {
-		return adminRefused(err)
-	}
-	return http.StatusOK, list, nil
+	return o.Channels(r.Context(), host, presence.Page{Prefix: query.Get("prefix"), After: query.Get("after"), Limit: limit})
+}
+
+func adminUsers(o *operator.Operator, r *http.Request, host presence.HostName, limit int) (any, error) {
+	query := r.URL.Query()
+	return o.Users(r.Context(), host, query.Get("channel"), query.Get("after"), limit)
 }
 
 // listed returns the host and the limit of a request for a list. The limit is 0 if there is none.

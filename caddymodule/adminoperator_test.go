@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"errors"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -17,26 +16,15 @@ import (
 // askAdmin sends a request to the admin endpoints. It returns the status, and the body or the error.
 func askAdmin(t *testing.T, method, uri, body string) (int, string) {
 	t.Helper()
-	path, _, _ := strings.Cut(uri, "?")
-	for _, route := range new(AdminAPI).Routes() {
-		if route.Pattern != path {
-			continue
-		}
-		w := httptest.NewRecorder()
-		err := route.Handler.ServeHTTP(w, httptest.NewRequest(method, uri, strings.NewReader(body)))
-		if refused, ok := errors.AsType[caddy.APIError](err); ok {
-			return refused.HTTPStatus, refused.Err.Error()
-		}
-		return w.Code, strings.TrimSuffix(w.Body.String(), "\n")
+	w, err := serveAdminRoute(t, method, uri, body)
+	if refused, ok := errors.AsType[caddy.APIError](err); ok {
+		return refused.HTTPStatus, refused.Err.Error()
 	}
-	t.Fatalf("no route for %s", path)
-	return 0, ""
+	return w.Code, strings.TrimSuffix(w.Body.String(), "\n")
 }
 
 func TestAdminLists(t *testing.T) {
-	c := mustLoad(t, aloneFile)
-	stage(t, c.app.hub, c.app.hub.StartPods)
-	c.app.hub.Offer(c.snapshot())
+	c := offerAlone(t)
 	h := c.handler(t)
 	arrive(t, h, "portal.example.com", "ada", "ada@example.com", "salesRoom", "attic")
 	arrive(t, h, "portal.example.com", "ada", "", "salesRoom")
@@ -87,9 +75,7 @@ func TestAdminLists(t *testing.T) {
 }
 
 func TestAdminActions(t *testing.T) {
-	c := mustLoad(t, aloneFile)
-	stage(t, c.app.hub, c.app.hub.StartPods)
-	c.app.hub.Offer(c.snapshot())
+	c := offerAlone(t)
 	arrive(t, c.handler(t), "portal.example.com", "ada", "", "salesRoom")
 	const host = "?host=portal.example.com"
 	for _, tt := range []struct {

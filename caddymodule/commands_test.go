@@ -20,9 +20,7 @@ import (
 // crowd loads a site with users and returns the address of the admin endpoint.
 func crowd(t *testing.T) string {
 	t.Helper()
-	c := mustLoad(t, aloneFile)
-	stage(t, c.app.hub, c.app.hub.StartPods)
-	c.app.hub.Offer(c.snapshot())
+	c := offerAlone(t)
 	h := c.handler(t)
 	arrive(t, h, "portal.example.com", "ada", "ada@example.com", "salesRoom", "attic")
 	arrive(t, h, "portal.example.com", "grace", "g@example.com", "salesRoom")

@@ -19,10 +19,17 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-func TestAdminClusterOfOnePod(t *testing.T) {
+// offerAlone loads a site of a pod without a cluster, and takes it into use.
+func offerAlone(t *testing.T) configured {
+	t.Helper()
 	c := mustLoad(t, aloneFile)
 	stage(t, c.app.hub, c.app.hub.StartPods)
 	c.app.hub.Offer(c.snapshot())
+	return c
+}
+
+func TestAdminClusterOfOnePod(t *testing.T) {
+	c := offerAlone(t)
 	arrive(t, c.handler(t), "portal.example.com", "ada", "ada@example.com", "room")
 	var r cluster.Report
 	decode(t, getAdmin(t, "/rollcall/cluster"), &r)
@@ -37,9 +44,7 @@ func TestAdminClusterOfOnePod(t *testing.T) {
 }
 
 func TestAdminExplain(t *testing.T) {
-	c := mustLoad(t, aloneFile)
-	stage(t, c.app.hub, c.app.hub.StartPods)
-	c.app.hub.Offer(c.snapshot())
+	c := offerAlone(t)
 	conn := arrive(t, c.handler(t), "portal.example.com", "ada", "ada@example.com", "room", "attic")
 	arrive(t, c.handler(t), "portal.example.com", "grace", "", "room")
 	var e cluster.Explanation
@@ -176,9 +181,7 @@ func TestClusterMetrics(t *testing.T) {
 
 // A script that asks why a user is listed must see that the user is not.
 func TestExplainCommandFailsForAUserWithoutConnections(t *testing.T) {
-	c := mustLoad(t, aloneFile)
-	stage(t, c.app.hub, c.app.hub.StartPods)
-	c.app.hub.Offer(c.snapshot())
+	c := offerAlone(t)
 	address := serveAdmin(t)
 	arrive(t, c.handler(t), "portal.example.com", "ada", "")
 	for _, asJSON := range []string{"--json=false", "--json=true"} {

@@ -549,19 +549,25 @@ func TestClusterAddressIsTriedBefore(t *testing.T) {
 // getAdmin asks the admin endpoint.
 func getAdmin(t *testing.T, uri string) *httptest.ResponseRecorder {
 	t.Helper()
+	w, err := serveAdminRoute(t, http.MethodGet, uri, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// serveAdminRoute passes a request to the admin endpoint of its path.
+func serveAdminRoute(t *testing.T, method, uri, body string) (*httptest.ResponseRecorder, error) {
+	t.Helper()
 	path, _, _ := strings.Cut(uri, "?")
 	for _, route := range new(AdminAPI).Routes() {
-		if route.Pattern != path {
-			continue
+		if route.Pattern == path {
+			w := httptest.NewRecorder()
+			return w, route.Handler.ServeHTTP(w, httptest.NewRequest(method, uri, strings.NewReader(body)))
 		}
-		w := httptest.NewRecorder()
-		if err := route.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, uri, http.NoBody)); err != nil {
-			t.Fatal(err)
-		}
-		return w
 	}
 	t.Fatalf("no route for %s", path)
-	return nil
+	return nil, nil
 }
 
 func decode(t *testing.T, w *httptest.ResponseRecorder, to any) {
