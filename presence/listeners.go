@@ -9,6 +9,14 @@ type Listeners struct {
 	Limit   int    // maximum number of users; 0: no limit
 }
 
+// OneMore returns l with one user more than its limit, who shows whether there is another page.
+func (l Listeners) OneMore() Listeners {
+	if l.Limit > 0 {
+		l.Limit++
+	}
+	return l
+}
+
 // Listeners lists the connections that have a user, sorted by the ID of the user. Of n users whose IDs
 // follow l.After, the connections of the first l.Limit are listed, so that lists of several pods can be
 // merged. A ConnInfo has the user as listings show it, and no Channels.

@@ -40,8 +40,12 @@ func signsOf(out presence.Outbox) (since, last int64) {
 
 // Hosts implements cluster.Local.
 func (h *Hub) Hosts(name presence.HostName) (list []message.HostCount) {
-	for _, host := range h.Registry.Hosts() {
-		if !name.IsZero() && host.Name() != name {
+	hosts := []*presence.Host{h.Registry.Host(name)}
+	if name.IsZero() {
+		hosts = h.Registry.Hosts()
+	}
+	for _, host := range hosts {
+		if host == nil {
 			continue
 		}
 		s := host.FullStats()
@@ -90,24 +94,15 @@ func (h *Hub) AllListeners(
 	if pods != nil {
 		return pods.Listeners(ctx, host, l)
 	}
-	more := l
-	if l.Limit > 0 {
-		more.Limit++
-	}
-	one, found, ok := h.Listeners(host, more)
+	one, found, ok := h.Listeners(host, l.OneMore())
 	if ok && l.Channel != "" {
 		of = append(of, one)
 	}
-	users := 0
-	for i, c := range found {
-		if i == 0 || c.User != found[i-1].User {
-			if users++; l.Limit > 0 && users > l.Limit {
-				return of, list, found[i-1].User, truth
-			}
-		}
+	for _, c := range found {
 		list = append(list, cluster.PodListener{DataCenter: self.DataCenter, Pod: self.Pod, Listener: c})
 	}
-	return of, list, "", truth
+	list, next = cluster.FirstUsers(list, l.Limit)
+	return of, list, next, truth
 }
 
 // everyone returns the pods of the cluster. If this pod answers alone, pods is nil, self is the

@@ -36,6 +36,11 @@ type PodHost = query.PodHost
 // PodListener is a connection that has a user, with its pod.
 type PodListener = query.PodListener
 
+// FirstUsers returns a page of a list that is sorted by user, see [Cluster.Listeners].
+func FirstUsers(list []PodListener, limit int) (first []PodListener, next string) {
+	return query.FirstUsers(list, limit)
+}
+
 // OnlineUser is a user with a connection.
 type OnlineUser = query.OnlineUser
 

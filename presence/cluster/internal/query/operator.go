@@ -58,15 +58,6 @@ func mergeHosts(replies []podReply) []PodHost {
 	return list
 }
 
-// moreListeners returns what this pod selects for a query: one user more than its limit.
-func moreListeners(q *message.Query) presence.Listeners {
-	l := presence.Listeners{Channel: q.Channel, After: q.User, Limit: q.Page.Limit}
-	if l.Limit > 0 {
-		l.Limit++
-	}
-	return l
-}
-
 // mergeListeners merges pages of all pods, each of which has one user more than the limit if there is
 // another page.
 func mergeListeners(q queryKey, replies []podReply) (a answer) {
@@ -80,16 +71,21 @@ func mergeListeners(q queryKey, replies []podReply) (a answer) {
 		}
 	}
 	slices.SortStableFunc(a.listeners, func(a, b PodListener) int { return cmp.Compare(a.User, b.User) })
+	a.listeners, a.next = FirstUsers(a.listeners, q.page.Limit)
+	return a
+}
+
+// FirstUsers returns the connections of the first users of a list that is sorted by user, at most limit, and the
+// last one of them if there are more. With the limit 0, it returns all.
+func FirstUsers(list []PodListener, limit int) (first []PodListener, next string) {
 	users := 0
-	for i := range a.listeners {
-		if i > 0 && a.listeners[i].User == a.listeners[i-1].User {
+	for i := range list {
+		if i > 0 && list[i].User == list[i-1].User {
 			continue
 		}
-		if users++; q.page.Limit > 0 && users > q.page.Limit {
-			a.next = a.listeners[i-1].User
-			a.listeners = a.listeners[:i:i]
-			break
+		if users++; limit > 0 && users > limit {
+			return list[:i:i], list[i-1].User
 		}
 	}
-	return a
+	return list, ""
 }

@@ -181,7 +181,7 @@ func (r *Responder) reply(to link.Peer, q *message.Query, hashes bool) *message.
 			of presence.Listing
 			ok bool
 		)
-		of, reply.Listeners, ok = r.local.Listeners(q.Host, moreListeners(q))
+		of, reply.Listeners, ok = r.local.Listeners(q.Host, presence.Listeners{Channel: q.Channel, After: q.User, Limit: q.Page.Limit}.OneMore())
 		if ok && q.Channel != "" {
 			reply.Channels = []presence.Listing{of}
 		}
