@@ -24,8 +24,8 @@ type Tracer struct {
 // Span is a span under way. nil is one that is not recorded.
 type Span struct{ span trace.Span }
 
-// FromRequest begins a span, whose name begins with rollcall, below the one that Caddy has begun for a request, and remembers the provider for
-// [Tracer.New]. Without one, it returns ctx and nil.
+// FromRequest begins a span, whose name begins with rollcall, below the one that Caddy has begun for a request,
+// and remembers the provider for [Tracer.New]. Without one, it returns ctx and nil.
 func (t *Tracer) FromRequest(ctx context.Context, name string) (context.Context, *Span) {
 	parent := trace.SpanFromContext(ctx)
 	if t == nil || !parent.IsRecording() {

@@ -17,7 +17,7 @@ const (
 	// maxDelay is how long changes wait at most to travel with others. They do not wait at all unless
 	// the flight before theirs is under way.
 	maxDelay = 2 * time.Millisecond
-	// gather is how long reports of later versions are combined, from the first. Pods can have different
+	// gather is how long later versions are awaited after the first report of one. Pods can have different
 	// ones, and making a change again above each would take many flights.
 	gather = 10 * time.Millisecond
 	// maxShared is the number of records from which on a flight takes no more. So a small change does
