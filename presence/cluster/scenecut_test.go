@@ -84,7 +84,7 @@ func TestTwoPodsDoNotHearEachOtherButOthersHearBoth(t *testing.T) {
 			last := len(s.pods) - 1
 			a, b := s.pods[0].run.String(), s.pods[last].run.String()
 			s.bridge(0, last, tt.oneWay)
-			for range 10 {
+			for range 20 {
 				s.spend(3 * time.Second)
 				s.want(0, b)
 				s.want(last, a)

@@ -2,4 +2,4 @@
 
 package cluster
 
-const simSeedsDefault = 1500
+const simSeedsDefault = 3000

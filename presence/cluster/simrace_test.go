@@ -3,4 +3,4 @@
 package cluster
 
 // simSeedsDefault is for the race detector, which is about ten times slower.
-const simSeedsDefault = 120
+const simSeedsDefault = 250

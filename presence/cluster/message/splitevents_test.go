@@ -14,7 +14,7 @@ import (
 // and all together must say what was divided.
 func TestSplitEvents(t *testing.T) {
 	most := 0
-	for seed := range uint64(8) {
+	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		items := randomItems(r)
 		lists := SplitEvents(items)
