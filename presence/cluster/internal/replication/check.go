@@ -117,7 +117,7 @@ func (r *Replicator) begin(c *check) {
 	for _, w := range c.watches {
 		rep := w.replica(c.to)
 		c.repair = c.repair || rep.behind && rep.seen != 0
-		rep.check, rep.behind, rep.seen, rep.live = c.id, false, 0, 0
+		rep.check, rep.behind, rep.seen, rep.live, rep.answered = c.id, false, 0, 0, false
 		if n := len(c.shards); n > 0 && c.shards[n-1].shard == w.shard {
 			continue
 		}
@@ -188,7 +188,11 @@ func (r *Replicator) finishCheck(c *check, m *message.CheckDone) {
 			}
 		}
 	}
-	for _, w := range c.watches {
+	listed := make(map[int]bool, len(m.Answers))
+	for _, a := range m.Answers {
+		listed[a.Index] = true
+	}
+	for i, w := range c.watches {
 		rep := c.waiting(w)
 		if rep == nil {
 			continue // a later check has taken its place, and the part of this answer may be lost
@@ -196,7 +200,8 @@ func (r *Replicator) finishCheck(c *check, m *message.CheckDone) {
 		rep.floor = max(rep.floor, published[w.shard])
 		// A live delta that was merged meanwhile and is not later than the answer may have been
 		// recorded by an outsider, if the answer has no part.
-		rep.behind = rep.behind || behind[w.shard] || rep.live != 0 && rep.live <= m.Clock
+		// An answer that it does not list can be older than it.
+		rep.behind = rep.behind || behind[w.shard] || rep.live != 0 && rep.live <= m.Clock || rep.answered && !listed[i]
 	}
 }
 
@@ -208,11 +213,8 @@ func (r *Replicator) handleDelta(p *pod, m *message.Delta, live bool) {
 		return // no longer followed
 	}
 	w := s.channels[m.Channel]
-	if live && s.knows(p) && m.Clock <= s.clock(p) || !live && w == nil {
+	if live && s.knows(p) && m.Clock <= s.clock(p) || !live && !r.recordAnswer(w, p) {
 		return // it is late or a repetition, or the channel is no longer watched
-	}
-	if !live {
-		r.recordAnswer(w, p)
 	}
 	d := m.Delta
 	if m.Parts > 1 {
@@ -240,7 +242,7 @@ func (r *Replicator) merge(w *watch, p *pod, d presence.Delta, live bool) {
 		if live && d.Clock <= rep.floor {
 			return
 		}
-		rep.live = 0
+		rep.live, rep.answered = 0, rep.answered || !live
 		if live {
 			rep.live = d.Clock
 		}

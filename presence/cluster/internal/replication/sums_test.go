@@ -294,6 +294,91 @@ func TestLostAnswerToACheckIsSentAgain(t *testing.T) {
 	})
 }
 
+// An answer to a check arrives so late that the pod has nobody in the channel anymore, and has said so.
+func TestLateAnswerToACheckIsCorrected(t *testing.T) {
+	isAnswer := func(m message.Message) bool {
+		d, ok := m.(*message.Delta)
+		return ok && d.Step == 0 && len(d.Joined) == 1 && d.Joined[0].ID == "bob"
+	}
+	tests := []struct {
+		name string
+		// during makes the answer arrive before the end of a later check.
+		during bool
+	}{
+		{"after the check", false},
+		{"before the answer to a later check", true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, room := new(clustertest.Lab), testPlace(t)
+				a, b, network := start(t, n, "a"), start(t, n, "b"), n.Port(t)
+				// last returns the last payload with such a message.
+				last := func(is func(m message.Message) bool) (found clustertest.Record) {
+					synctest.Wait()
+					for _, r := range n.Recorded() {
+						if _, m, err := message.NewCodec("").Decode(r.Subject, r.Payload); err == nil && is(m) {
+							found = r
+						}
+					}
+					return found
+				}
+				deliver := func(r clustertest.Record) {
+					if err := network.Publish(r.Subject, r.Payload); err != nil {
+						t.Fatal(err)
+					}
+					synctest.Wait()
+				}
+				watcher := func() (c *presence.Conn, v *view) {
+					v = new(view)
+					c, err := a.reg.Connect(room.host, &presence.Rules{}, &presence.User{ID: "ann"}, v)
+					if err != nil {
+						t.Fatal(err)
+					}
+					t.Cleanup(c.Close)
+					if err := c.Join(room.channel, presence.WatchList, ""); err != nil {
+						t.Fatal(err)
+					}
+					return c, v
+				}
+				time.Sleep(3 * time.Second)
+				bob, err := b.reg.Connect(room.host, &presence.Rules{}, &presence.User{ID: "bob"}, new(view))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := bob.Join(room.channel, presence.WatchNone, ""); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second)
+				a.port.Lose(func(m message.Message) bool { return isAnswer(m) || isDone(m) })
+				ann, seen := watcher()
+				time.Sleep(timing.Default().Coalesce)
+				answer := last(isAnswer)
+				bob.Close()
+				time.Sleep(timing.Default().Coalesce)
+				a.port.Lose(nil)
+				time.Sleep(time.Second)
+				seen.shows(t, "1")
+				if tt.during {
+					ann.Close()
+					time.Sleep(time.Second)
+					a.port.Lose(isDone)
+					_, seen = watcher()
+					time.Sleep(timing.Default().Coalesce)
+					a.port.Lose(nil)
+					done := last(isDone)
+					deliver(answer)
+					deliver(done)
+				} else {
+					deliver(answer)
+				}
+				time.Sleep(timing.Default().Check)
+				seen.shows(t, "1")
+			})
+		})
+	}
+}
+
 // A pod with wrong sums, or one that repeats them, is asked once for each sum that is compared.
 func TestManyWrongSumsAreFewQuestions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
