@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/api"
+	"github.com/rollcall-gateway/rollcall/caddymodule/console"
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pusher"
@@ -50,7 +51,8 @@ type App struct {
 	api      *api.Server  // kept likewise
 	pusher   *rest.Server // kept likewise
 	clients  *pusher.Clients
-	held     bool // the App has a reference to the process
+	console  *console.Server // kept likewise
+	held     bool            // the App has a reference to the process
 	snapshot *gateway.Configuration
 	watcher  *pluginhost.Watcher // nil if no file is watched
 	cluster  *gateway.ClusterSettings
@@ -109,7 +111,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a.hub, a.api, a.pusher, a.clients, a.held = p.Hub, p.api, p.pusher, p.clients, true
+	a.hub, a.api, a.pusher, a.clients, a.console, a.held = p.Hub, p.api, p.pusher, p.clients, p.console, true
 	a.hub.LogTo(a.logger, false)
 	if err := a.provisionCluster(); err != nil {
 		return err

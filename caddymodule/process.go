@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/api"
+	"github.com/rollcall-gateway/rollcall/caddymodule/console"
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/operator"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pusher"
@@ -34,6 +35,7 @@ type process struct {
 	pusher   *rest.Server
 	clients  *pusher.Clients
 	operator *operator.Operator // what the admin endpoints and the console show
+	console  *console.Server
 }
 
 func openProcess() (*process, error) {
@@ -58,6 +60,7 @@ func newProcess() *process {
 		Draining: h.IsDraining, BadKey: p.api.BadKeys().Try, Observe: p.api.Observe, Received: receivedURL,
 	})
 	p.operator = operator.New(h, p.api, h.Logger())
+	p.console = console.New(console.Config{Operator: p.operator, Pod: h, Draining: h.IsDraining})
 	return p
 }
 

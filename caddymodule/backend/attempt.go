@@ -142,6 +142,7 @@ func (q *queue) retry(l *lane, id string, o outcome) {
 	if o.final {
 		l.refusals++
 	}
+	q.lastFailure = o.failure(now)
 	attempts, waiting := l.attempts, q.count
 	warn := !o.final && o.why != ReasonDisk && q.fail(l, o, now)
 	q.mu.Unlock()

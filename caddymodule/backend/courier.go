@@ -240,6 +240,7 @@ type Waiting struct {
 	Messages int
 	Bytes    int64
 	Oldest   time.Time // time at which the oldest was added, to 10 s
+	Failure  Failure   // of the last attempt that failed; zero if none has
 }
 
 // Waiting calls visit for each stream with queued messages. visit must not call the courier.
@@ -248,7 +249,7 @@ func (c *Courier) Waiting(visit func(of Stream, w Waiting)) {
 	defer c.mu.Unlock()
 	for of, q := range c.queues {
 		q.mu.Lock()
-		w := Waiting{Messages: q.count, Bytes: q.bytes, Oldest: q.ages.oldest()}
+		w := Waiting{Messages: q.count, Bytes: q.bytes, Oldest: q.ages.oldest(), Failure: q.lastFailure}
 		q.mu.Unlock()
 		visit(of, w)
 	}

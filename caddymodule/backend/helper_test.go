@@ -116,12 +116,13 @@ func (s *scene) close(t testing.TB) {
 	}
 }
 
-// waiting returns the messages that are queued for the host.
+// waiting returns the messages that are queued for the host, without the last failure.
 func (s *scene) waiting(host presence.HostName) Waiting {
 	var found Waiting
 	s.Waiting(func(of Stream, w Waiting) {
 		if of.Host == host {
 			found = w
+			found.Failure = Failure{}
 		}
 	})
 	return found

@@ -29,7 +29,8 @@ type queue struct {
 	ages         ages
 	lanes        map[uint64]*lane // by hash of the channel
 	due          schedule
-	busy         int // pending attempts
+	busy         int     // pending attempts
+	lastFailure  Failure // of an attempt; zero if none has failed
 	running      bool
 	probedFailed bool // the last probe of the backend was a message that had failed before
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
 // TryPlugins tries the plugins of a configuration that is about to start.
@@ -50,3 +51,9 @@ func (h *Hub) hostsToTry(s *Configuration) map[*pluginhost.Set][]string {
 	}
 	return hosts
 }
+
+// PluginReports returns the state of all loaded plugins.
+func (h *Hub) PluginReports() []plugins.Report { return h.Plugins.Reports() }
+
+// PluginCalls returns the calls of all plugins, see [pluginhost.Host.Calls].
+func (h *Hub) PluginCalls() []pluginhost.Calls { return h.Plugins.Calls() }

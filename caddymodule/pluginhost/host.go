@@ -52,8 +52,8 @@ type (
 	loadLabels   struct{ plugin, result string }
 )
 
-// sharedHosts is the host label of a plugin whose instances serve all hosts.
-const sharedHosts = "_shared"
+// SharedHosts is the host label of a plugin whose instances serve all hosts.
+const SharedHosts = "_shared"
 
 // OtherHosts is the label of all hosts that the configuration does not name. On a site for many
 // hosts a client chooses the name, and metrics must stay few.
@@ -161,7 +161,7 @@ func (ph *Host) prepare(spec *plugins.Spec) {
 	spec.Logger = ph.cfg.Logger.Named(name)
 	spec.Counts = ph.countsOf(name)
 	spec.Counters = func(host string) *plugins.Counters {
-		label := sharedHosts
+		label := SharedHosts
 		if !shared {
 			label = ph.label(host)
 		}

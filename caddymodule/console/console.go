@@ -1,0 +1,95 @@
+package console
+
+import (
+	"context"
+	"net/http"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
+	"github.com/rollcall-gateway/rollcall/caddymodule/operator"
+	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/plugins"
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
+)
+
+// Operator answers questions about hosts over all pods, see [operator.Operator].
+type Operator interface {
+	Hosts(ctx context.Context, sees func(presence.HostName) bool) operator.Hosts
+	Channels(ctx context.Context, host presence.HostName, page presence.Page) (operator.ChannelList, error)
+	Users(ctx context.Context, host presence.HostName, channel, after string, limit int) (operator.Users, error)
+	User(ctx context.Context, host presence.HostName, id string) (operator.Found, error)
+	Act(ctx context.Context, by string, host presence.HostName, name string, body []byte) (operator.Result, error)
+	ResetBreaker(by, plugin, host string) error
+}
+
+// Pod answers questions about this pod, see [gateway.Hub].
+type Pod interface {
+	// NamedHosts returns the hosts that the configuration names in full, in no order.
+	NamedHosts() []presence.HostName
+	Traffic(wanted func(label string) bool) []gateway.Traffic
+	Queues(wanted func(host string) bool, limit int) (copied, events []gateway.Queue)
+	ClusterReport(ctx context.Context) cluster.Report
+	PluginReports() []plugins.Report
+	PluginCalls() []pluginhost.Calls
+}
+
+// Config is what a Server needs. All fields are required.
+type Config struct {
+	Operator Operator
+	Pod      Pod
+	// Draining reports whether requests are refused because the process is stopping.
+	Draining func() bool
+}
+
+// Server serves the console of all sites.
+type Server struct {
+	cfg   Config
+	hosts sharedHosts
+
+	// mu guards the numbers of open streams.
+	mu      sync.Mutex
+	streams int
+	byUser  map[string]int
+}
+
+// New returns a server without streams.
+func New(c Config) *Server { return &Server{cfg: c, byUser: make(map[string]int)} }
+
+// Visit is who asks for the console, and what they see of it. The caller has checked that they may.
+type Visit struct {
+	User   string                       // ID of the user; "" for everybody, on a console that is open
+	Client string                       // address of the client, for logs and limits
+	All    bool                         // the hosts of the whole process, and the numbers of pods
+	Sees   func(presence.HostName) bool // hosts that are shown
+	Names  func(plugin string) bool     // reports whether a site of these hosts has the plugin
+	Ended  <-chan struct{}              // closed when the server of the request shuts down
+	Logger *zap.Logger
+}
+
+// by returns who does something, for logs.
+func (v *Visit) by() string {
+	if v.User != "" {
+		return v.User
+	}
+	return "anonymous (" + v.Client + ")"
+}
+
+// Serve answers a request. path is the rest of the path after the prefix. It returns false if there is no
+// such path.
+func (s *Server) Serve(w http.ResponseWriter, r *http.Request, path string, v Visit) bool {
+	setHeaders(w.Header())
+	switch path {
+	case "", "/", "/app.js", "/dom.js", "/plot.js", "/stream.js", "/views.js", "/style.css", "/icon.svg":
+		servePage(w, r, path)
+	case "/events":
+		s.serveEvents(w, r, v)
+	case "/action":
+		s.serveAction(w, r, v)
+	default:
+		return false
+	}
+	return true
+}

@@ -1,0 +1,127 @@
+package console
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
+)
+
+// takeHost adds what the view shows of a host.
+func (s *Server) takeHost(ctx context.Context, q query, snap *snapshot) error {
+	from := s.cfg.Operator
+	switch q.view {
+	case viewHost:
+		list, err := from.Channels(ctx, q.host, presence.Page{Prefix: q.filter, After: q.after, Limit: pageRows})
+		if err != nil {
+			return err
+		}
+		snap.Channels = &list
+		snap.join(list.Complete, list.Missing)
+	case viewChannel:
+		list, err := from.Users(ctx, q.host, q.channel, q.after, pageRows)
+		if err != nil {
+			return err
+		}
+		snap.Users = &list
+		snap.join(list.Complete, list.Missing)
+	case viewUser:
+		found, err := from.User(ctx, q.host, q.user)
+		if err != nil {
+			return err
+		}
+		snap.Found = &found
+		snap.join(found.Complete, found.Missing)
+	}
+	return nil
+}
+
+// join adds how complete another part is.
+func (snap *snapshot) join(complete bool, missing []string) {
+	snap.Complete = snap.Complete && complete
+	for _, pod := range missing {
+		if !slices.Contains(snap.Missing, pod) {
+			snap.Missing = append(snap.Missing, pod)
+		}
+	}
+}
+
+// seesLabel reports whether the numbers with a host label of the metrics are shown. Those that stand for
+// several hosts are shown with all hosts only.
+func (v *Visit) seesLabel(label string) bool {
+	if v.All {
+		return true
+	}
+	host, err := presence.ParseHostName(label)
+	return err == nil && v.Sees(host)
+}
+
+func (s *Server) traffic(v *Visit, q query) *trafficPage {
+	page := new(trafficPage)
+	page.Hosts = s.cfg.Pod.Traffic(func(label string) bool {
+		return v.seesLabel(label) && label > q.after && strings.Contains(label, q.filter)
+	})
+	if n := len(page.Hosts); n > pageRows {
+		page.Hosts, page.More = page.Hosts[:pageRows], n-pageRows
+	}
+	return page
+}
+
+func (s *Server) plugins(v *Visit) *pluginPage {
+	page := &pluginPage{Plugins: []pluginRow{}, Calls: []pluginhost.Calls{}}
+	for _, r := range s.cfg.Pod.PluginReports() {
+		if !v.Names(r.Name) {
+			continue
+		}
+		row := pluginRow{Plugin: r.Name, SHA256: r.SHA256, OnFailure: r.OnFailure}
+		shown := 0
+		for _, h := range r.Hosts {
+			if h.Host == "" || v.seesLabel(h.Host) { // "" if instances serve all hosts
+				row.HostReport = h
+				page.addPlugin(row)
+				shown++
+			}
+		}
+		if shown == 0 {
+			row.Breaker = "closed"
+			page.addPlugin(row)
+		}
+	}
+	for _, c := range s.cfg.Pod.PluginCalls() {
+		switch {
+		case !v.Names(c.Plugin) || c.Host != pluginhost.SharedHosts && !v.seesLabel(c.Host):
+		case len(page.Calls) == 2*pageRows:
+			page.More++
+		default:
+			page.Calls = append(page.Calls, c)
+		}
+	}
+	return page
+}
+
+func (p *pluginPage) addPlugin(row pluginRow) {
+	if len(p.Plugins) == pageRows {
+		p.More++
+		return
+	}
+	p.Plugins = append(p.Plugins, row)
+}
+
+// cluster returns the pods. Whoever sees only some hosts does not see how much the others have.
+func (s *Server) cluster(ctx context.Context, v *Visit) *cluster.Report {
+	report := s.cfg.Pod.ClusterReport(ctx)
+	report.Bus.Routes = nil
+	if v.All {
+		return &report
+	}
+	pods := make([]cluster.PodReport, len(report.Pods))
+	for i, pod := range report.Pods {
+		pod.Connections, pod.Hosts = 0, 0
+		pods[i] = pod
+	}
+	report.Pods, report.Bus.URL, report.Bus.Listen, report.Bus.LastError = pods, "", "", ""
+	return &report
+}

@@ -1,0 +1,122 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
+)
+
+// Limits of streams.
+const (
+	maxStreams     = 64 // open at a time, in the whole process
+	maxUserStreams = 8  // of one user; of one client address on a console that is open
+
+	// streamLife is how long a stream lasts. The page then opens another, for which the handlers before the
+	// console decide again whether it may be seen.
+	streamLife = 5 * time.Minute
+
+	// writeTimeout is how long a client may take to accept an event.
+	writeTimeout = 10 * time.Second
+)
+
+// serveEvents answers with the event stream of a view.
+func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request, v Visit) {
+	if r.Method != http.MethodGet {
+		problem.MethodNotAllowed("GET").Write(w)
+		return
+	}
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
+		foreign().Write(w) // it could not read the stream, but it would take its place
+		return
+	}
+	q, p := readQuery(r.URL.Query())
+	if p == nil && s.cfg.Draining() {
+		p = problem.Draining()
+	}
+	if p != nil {
+		p.Write(w)
+		return
+	}
+	release, ok := s.admit(v.by())
+	if !ok {
+		(&problem.Problem{
+			Status: http.StatusServiceUnavailable, Code: "busy", Retry: 5 * time.Second,
+			Detail: "too many pages of the console are open: close some",
+		}).Write(w)
+		return
+	}
+	defer release()
+	ctx, cancel := context.WithTimeout(r.Context(), streamLife)
+	defer cancel()
+	header := w.Header()
+	header.Set("Content-Type", "text/event-stream")
+	header.Set("X-Accel-Buffering", "no")
+	s.stream(ctx, w, &v, q)
+}
+
+// admit counts a stream. It returns false if there are too many.
+func (s *Server) admit(key string) (release func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.streams >= maxStreams || s.byUser[key] >= maxUserStreams {
+		return func() {}, false
+	}
+	s.streams++
+	s.byUser[key]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.streams--
+		if s.byUser[key]--; s.byUser[key] == 0 {
+			delete(s.byUser, key)
+		}
+	}, true
+}
+
+// beat is the data of an event that changes nothing.
+type beat struct {
+	At    int64 `json:"at"`    // Unix time in milliseconds
+	Stale int64 `json:"stale"` // age of the numbers in milliseconds
+}
+
+// stream sends a snapshot after each interval: the whole one if it has changed, and otherwise only that it has
+// not. It returns when the client is gone or too slow, the context ends, or the server shuts down.
+func (s *Server) stream(ctx context.Context, w http.ResponseWriter, v *Visit, q query) {
+	out := http.NewResponseController(w)
+	defer func() { _ = out.SetWriteDeadline(time.Time{}) }() // the connection may serve other requests
+	var last []byte
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-v.Ended:
+			return
+		case <-timer.C:
+		}
+		start := time.Now()
+		snap, stale := s.take(ctx, v, q)
+		body, err := json.Marshal(&snap)
+		if err != nil || ctx.Err() != nil {
+			return
+		}
+		now, _ := json.Marshal(beat{start.UnixMilli(), stale.Milliseconds()}) // never fails for numbers
+		_ = out.SetWriteDeadline(time.Now().Add(writeTimeout))
+		if bytes.Equal(body, last) {
+			_, err = fmt.Fprintf(w, "event: beat\ndata: %s\n\n", now)
+		} else {
+			_, err = fmt.Fprintf(w, "event: beat\ndata: %s\n\nevent: view\ndata: %s\n\n", now, body)
+			last = body
+		}
+		if err != nil || out.Flush() != nil {
+			return
+		}
+		timer.Reset(max(interval, patience*time.Since(start)))
+	}
+}
