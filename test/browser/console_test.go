@@ -1,0 +1,248 @@
+package browser
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// console is a tab with the operator's page of a demo.
+type console struct {
+	page
+	url  string // of the page
+	host string // address of the view of the demo's host
+}
+
+// openConsole loads the console of a demo in a new tab.
+func openConsole(t *testing.T, browser context.Context, d demo) console {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(browser)
+	t.Cleanup(cancel)
+	c := console{page{t, ctx}, d.url + "/console/", "#/host/localhost"}
+	if err := chromedp.Do(ctx); err != nil { // without a timeout, which would end the tab
+		t.Fatal(err)
+	}
+	c.run(chromedp.Navigate(c.url))
+	c.show("#/")
+	return c
+}
+
+// show opens a view, and waits for its first snapshot.
+func (c console) show(address string) {
+	c.t.Helper()
+	c.run(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`location.hash = %q`, address)))
+	c.waitFor("the view "+address, `location.hash.replace("#/", "") === `+quoted(strings.TrimPrefix(address, "#/"))+
+		` && document.getElementById("live").dataset.state === "live" && main.getAttribute("aria-busy") === "false"`)
+}
+
+// has waits until the page shows a text.
+func (c console) has(text string) {
+	c.t.Helper()
+	c.waitFor("the text "+text, `document.body.innerText.includes(`+quoted(text)+`)`)
+}
+
+// quoted returns a text as JavaScript.
+func quoted(text string) string {
+	b, _ := json.Marshal(text) // never fails for a string
+	return string(b)
+}
+
+// press presses a key, with the focus where it is.
+func (c console) press(key string) {
+	c.t.Helper()
+	c.run(chromedp.KeyEvent(key))
+}
+
+// tabTo presses Tab until the focus is on an element with the text.
+func (c console) tabTo(text string) {
+	c.t.Helper()
+	for range 80 {
+		c.press(kb.Tab)
+		if get(c.page, chromedp.Evaluate[bool](`(document.activeElement.textContent || document.activeElement.name || "").trim() === `+quoted(text))) {
+			return
+		}
+	}
+	c.t.Fatalf("no Tab leads to %q", text)
+}
+
+// join connects a user from a page of the demo's origin, and joins channels. The address of a demo page has no
+// user whose ID is markup.
+func join(t *testing.T, browser context.Context, d demo, user string, channels ...string) {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(browser)
+	t.Cleanup(cancel)
+	p := page{t, ctx}
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	p.run(chromedp.Navigate(d.url + "/style.css"))
+	names, _ := json.Marshal(channels)
+	joined := get(p, chromedp.Evaluate[bool](`(async () => {
+		const { Rollcall } = await import("/message/client.js");
+		const { sign } = await import("/token.js");
+		const id = `+quoted(user)+`;
+		window.rc = new Rollcall({ getToken: () => sign({ id, email: "secret-address@example.com", name: id }) });
+		await Promise.all(`+string(names)+`.map((name) => rc.join(name).ready));
+		return true;
+	})()`, chromedp.EvalAwaitPromise))
+	if !joined {
+		t.Fatalf("%s has not joined", user)
+	}
+}
+
+// markup is the ID of a user, and the name of a channel, that would run if it were taken for HTML.
+const markup = `<img src=x onerror="window.ran=1">`
+
+// consoleScene starts a demo with users, one of them with markup as ID.
+func consoleScene(t *testing.T) (demo, context.Context, console) {
+	t.Helper()
+	d := startDemo(t, false)
+	browser := newBrowser(t)
+	join(t, browser, d, "ada", "salesRoom", "support", markup)
+	join(t, browser, d, "grace", "salesRoom", "lobby")
+	join(t, browser, d, markup, "salesRoom")
+	return d, browser, openConsole(t, browser, d)
+}
+
+// consoleViews has the addresses of all views of the scene.
+var consoleViews = map[string]string{
+	"hosts": "#/", "host": "#/host/localhost", "channel": "#/host/localhost/channel/salesRoom", "user": "#/host/localhost/user/ada",
+	"traffic": "#/traffic", "plugins": "#/plugins", "queues": "#/queues", "cluster": "#/cluster",
+}
+
+// TestConsoleIsAccessible looks at every view with axe-core: wide and narrow, light and dark.
+func TestConsoleIsAccessible(t *testing.T) {
+	folder := os.Getenv("ROLLCALL_BROWSER_NPM")
+	if folder == "" {
+		t.Fatal("ROLLCALL_BROWSER_NPM is not set: run make browser")
+	}
+	axe, err := os.ReadFile(filepath.Join(folder, "node_modules/axe-core/axe.min.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, c := consoleScene(t)
+	c.run(chromedp.Evaluate[chromedp.Void](string(axe) + `;undefined`))
+	for name, address := range consoleViews {
+		c.show(address)
+		if name == "user" {
+			c.has("Listed because of 1 connection")
+			c.run(chromedp.Evaluate[chromedp.Void](`document.querySelector("button[data-do]").click()`))
+			c.check(t, "dialog")
+			c.press(kb.Escape)
+		}
+		c.check(t, name)
+	}
+}
+
+// check looks at what is open, in each size and color scheme.
+func (c console) check(t *testing.T, name string) {
+	t.Helper()
+	const look = `axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) =>
+		violations.map((v) => v.id + ": " + v.nodes.map((n) => n.html + " " + n.failureSummary).join("; ")).join("\n"))`
+	for _, width := range []int64{1440, 390, 360} {
+		for _, scheme := range []string{"light", "dark"} {
+			c.run(chromedp.EmulateViewport(width, 844))
+			prefer(c.page, scheme)
+			keep(t, c.page, fmt.Sprintf("console-%s-%d-%s.png", name, width, scheme), chromedp.CaptureScreenshot())
+			if width == 390 {
+				continue
+			}
+			at := fmt.Sprintf("%s, %d pixels, %s", name, width, scheme)
+			if found := get(c.page, chromedp.Evaluate[string](look, chromedp.EvalAwaitPromise)); found != "" {
+				t.Errorf("%s:\n%s", at, found)
+			}
+			if wide := get(c.page, chromedp.Evaluate[int](`document.documentElement.scrollWidth - innerWidth`)); wide > 0 {
+				t.Errorf("%s: the page is %d pixels too wide", at, wide)
+			}
+		}
+	}
+}
+
+// TestConsoleByKeyboard goes from the list of hosts to a user and disconnects it, without a mouse.
+func TestConsoleByKeyboard(t *testing.T) {
+	_, _, c := consoleScene(t)
+	c.press(kb.Tab)
+	c.press(kb.Enter) // skips the navigation
+	c.tabTo("localhost")
+	c.press(kb.Enter)
+	c.has("support")
+	c.tabTo("filter")
+	c.run(chromedp.KeyEvent("sales" + kb.Enter))
+	c.waitFor("the filtered list", `document.querySelectorAll("tr[data-key=salesRoom]").length === 1 && !document.body.innerText.includes("support")`)
+	c.tabTo("salesRoom")
+	c.press(kb.Enter)
+	c.has("grace")
+	c.tabTo("grace")
+	c.press(kb.Enter)
+	c.has("Listed because of 1 connection")
+	c.tabTo("Disconnect")
+	c.press(kb.Enter)
+	c.waitFor("the question", `document.getElementById("dialog").open && document.activeElement.textContent === "Cancel"`)
+	c.press(kb.Escape)
+	c.waitFor("the focus to come back", `!document.getElementById("dialog").open && document.activeElement.textContent === "Disconnect"`)
+	c.press(kb.Enter)
+	c.tabTo("Disconnect")
+	c.press(kb.Enter)
+	c.has("Done: 1 connections closed.")
+	c.has("Not listed")
+}
+
+// TestConsoleTakesNothingForMarkup shows names that are HTML, sends one in a message, and looks for what must not be
+// there: what they would make, errors, and e-mail addresses.
+func TestConsoleTakesNothingForMarkup(t *testing.T) {
+	d, browser, c := consoleScene(t)
+	for _, address := range []string{"#/host/localhost", "#/host/localhost/channel/salesRoom"} {
+		c.show(address)
+		c.has(markup)
+	}
+	for _, view := range []string{"channel", "user"} {
+		c.show("#/host/localhost/" + view + "/" + strings.NewReplacer("<", "%3C", ">", "%3E", " ", "%20", `"`, "%22", "=", "%3D").Replace(markup))
+		c.waitFor("the heading", `document.querySelector("h1").textContent === `+quoted(markup))
+		if view == "user" {
+			c.has("Listed because of 1 connection")
+		}
+		if n := get(c.page, chromedp.Evaluate[int](`document.querySelectorAll("img, script:not([src='app.js'])").length`)); n != 0 {
+			t.Errorf("%s: %d elements come from a name", view, n)
+		}
+		if text := get(c.page, chromedp.Evaluate[string](`document.documentElement.outerHTML`)); strings.Contains(text, "secret-address") {
+			t.Errorf("%s shows an e-mail address", view)
+		}
+	}
+	if ran := get(c.page, chromedp.Evaluate[bool](`"ran" in window`)); ran {
+		t.Error("a name has run")
+	}
+
+	// A page of another origin can neither read the stream nor act.
+	other := strings.Replace(d.url, "localhost", "127.0.0.1", 1)
+	ctx, cancel := chromedp.NewContext(browser)
+	t.Cleanup(cancel)
+	foreign := page{t, ctx}
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	foreign.run(chromedp.Navigate(other + "/nothing"))
+	action := `{"action":"disconnect","host":"localhost","users":["ada"]}`
+	for _, try := range []string{
+		`fetch(%q + "action", { method: "POST", headers: { "Content-Type": "application/json" }, body: %q }).then((r) => "status " + r.status, () => "refused")`,
+		`fetch(%q + "action", { method: "POST", mode: "no-cors", headers: { "Content-Type": "text/plain" }, body: %q }).then((r) => r.type, () => "refused")`,
+		`fetch(%q + "events?view=hosts", { credentials: "include" }).then((r) => "status " + r.status, () => %[2]q && "refused")`,
+	} {
+		got := get(foreign, chromedp.Evaluate[string](fmt.Sprintf(try, c.url, action), chromedp.EvalAwaitPromise))
+		if got != "refused" && got != "opaque" { // opaque: sent, but nothing can be read
+			t.Errorf("another origin got %q", got)
+		}
+	}
+	c.show("#/host/localhost/user/ada")
+	c.has("Listed because of 1 connection")
+	if resp, err := http.Get(c.url); err != nil || resp.Body.Close() != nil || !strings.Contains(resp.Header.Get("Content-Security-Policy"), "frame-ancestors 'none'") {
+		t.Errorf("another page may frame the console: %v", err)
+	}
+}
