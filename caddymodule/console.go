@@ -12,7 +12,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/console"
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
@@ -50,7 +49,6 @@ type Console struct {
 
 	app     *App
 	console *console.Server
-	logger  *zap.Logger
 	ended   chan struct{} // closed when the server shuts down
 }
 
@@ -75,7 +73,7 @@ func (c *Console) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading the rollcall app: %w", err)
 	}
-	c.app, c.logger, c.ended = app.(*App), ctx.Logger(), make(chan struct{})
+	c.app, c.ended = app.(*App), make(chan struct{})
 	c.console = c.app.console
 	if c.Path == "" {
 		c.Path = defaultConsolePath
@@ -121,7 +119,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	user, allowed := c.userOf(r)
 	if !allowed {
 		(&problem.Problem{
-			Status: http.StatusForbidden, Code: "forbidden", Detail: "the console is for other users",
+			Status: http.StatusForbidden, Code: "denied", Detail: "the console is for other users",
 		}).Write(w)
 		return nil
 	}
@@ -148,7 +146,7 @@ func (c *Console) userOf(r *http.Request) (id string, allowed bool) {
 // visit says what a user sees. It is by the configuration in effect, so a host that leaves it is no longer shown.
 func (c *Console) visit(r *http.Request, user string) console.Visit {
 	v := console.Visit{
-		User: user, Client: clientAddr(r).String(), All: c.Hosts == "all", Ended: c.ended, Logger: c.logger,
+		User: user, Client: clientAddr(r).String(), All: c.Hosts == "all", Ended: c.ended,
 		Sees: func(presence.HostName) bool { return true }, Names: func(string) bool { return true },
 	}
 	if v.All {

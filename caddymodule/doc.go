@@ -21,6 +21,7 @@
 //   - answer: the bodies of their answers
 //   - routes: which requests reach a handler, and which site owns each host, at load
 //   - site: one site, ready to serve
+//   - console: the page for operators
 //   - operator: what operators see and do, for the admin endpoints and the console
 //   - pluginhost, assign, copies: plugins, assignments and copies of messages through reloads
 //   - backend: the queue of copies

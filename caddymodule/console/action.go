@@ -7,8 +7,6 @@ import (
 	"mime"
 	"net/http"
 
-	"go.uber.org/zap"
-
 	"github.com/rollcall-gateway/rollcall/caddymodule/api"
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
@@ -53,11 +51,7 @@ func (s *Server) serveAction(w http.ResponseWriter, r *http.Request, v Visit) {
 		p.Write(w)
 		return
 	}
-	body, err := json.Marshal(result)
-	if err != nil {
-		v.Logger.Error("encoding the answer of the console", zap.Error(err))
-		return
-	}
+	body, _ := json.Marshal(result) // never fails: the answer is JSON already
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(body) // if it fails, the client is gone
 }
@@ -91,7 +85,7 @@ func (s *Server) readAction(r *http.Request, v *Visit) (a action, p *problem.Pro
 }
 
 func noHost() *problem.Problem {
-	return &problem.Problem{Status: http.StatusNotFound, Code: "no_host", Detail: "this console shows no such host"}
+	return &problem.Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "this console shows no such host"}
 }
 
 // done is the answer to an action.
@@ -104,7 +98,8 @@ type done struct {
 // act carries out an action. Package operator checks its values as the endpoints do, and logs it.
 func (s *Server) act(r *http.Request, v *Visit, a action) (done, *problem.Problem) {
 	host, _ := presence.ParseHostName(a.Host) // checked; the host of a plugin is "" if it serves all
-	name, body := "", map[string]any{}
+	var name string
+	body := map[string]any{}
 	add := func(key string, value any, present bool) {
 		if present {
 			body[key] = value

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"sync"
 
-	"go.uber.org/zap"
-
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/operator"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
@@ -66,7 +64,6 @@ type Visit struct {
 	Sees   func(presence.HostName) bool // hosts that are shown
 	Names  func(plugin string) bool     // reports whether a site of these hosts has the plugin
 	Ended  <-chan struct{}              // closed when the server of the request shuts down
-	Logger *zap.Logger
 }
 
 // by returns who does something, for logs.

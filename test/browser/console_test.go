@@ -191,7 +191,7 @@ func TestConsoleByKeyboard(t *testing.T) {
 	c.press(kb.Enter)
 	c.tabTo("Disconnect")
 	c.press(kb.Enter)
-	c.has("Done: 1 connections closed.")
+	c.has("Done: closed 1 connection.")
 	c.has("Not listed")
 }
 

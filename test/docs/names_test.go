@@ -133,7 +133,7 @@ func documented(t *testing.T, name string, names []string, least int) {
 // TestOptionsAreDocumented finds the subdirectives in the parser and the JSON names in the types.
 func TestOptionsAreDocumented(t *testing.T) {
 	configured := []string{
-		"App", "Authorize", "Backend", "Channels", "ClusterConfig", "ClusterTLS", "Handler", "JWT", "Limits", "Ping",
+		"App", "Authorize", "Backend", "Channels", "ClusterConfig", "ClusterTLS", "Console", "Handler", "JWT", "Limits", "Ping",
 		"PluginConfig", "Pusher", "PusherApp", "UserPlaceholders",
 	}
 	var options, tags, found []string

@@ -4,7 +4,7 @@
 import { h, update } from "./dom.js";
 import { Plots } from "./plot.js";
 import { Stream } from "./stream.js";
-import { link, sent, show } from "./views.js";
+import { counted, link, sent, show } from "./views.js";
 
 const main = document.getElementById("main");
 const live = document.getElementById("live");
@@ -110,7 +110,7 @@ function tick() {
   }
   update(main, show(at, snap, beat, plots, rates));
   main.setAttribute("aria-busy", "false");
-  const who = snap.user === "" ? "Nobody is logged in." : `You are ${snap.user}.`;
+  const who = snap.user === "" ? "Open to everybody." : `You are ${snap.user}.`;
   update(document.getElementById("foot"), [`${who} Served by ${snap.self}, at ${new Date(beat.at).toLocaleTimeString()}.`]);
 }
 
@@ -168,9 +168,9 @@ async function perform(body) {
     answer.detail ??= "the server did not answer, so it may be done or not";
   }
   if (!ok) return say(`Not done: ${answer.detail}.`, "bad");
-  const counts = { disconnect: ["disconnected", "connections closed"], leave: ["left", "memberships ended"] };
-  const [key, text] = counts[body.action] ?? [];
-  const did = key && answer.answer ? `Done: ${answer.answer[key]} ${text}.` : "Done.";
+  const counts = { disconnect: ["disconnected", "closed", "connections"], leave: ["left", "ended", "memberships"] };
+  const [key, verb, what] = counts[body.action] ?? [];
+  const did = key && answer.answer ? `Done: ${verb} ${counted(answer.answer[key], what)}.` : "Done.";
   if (answer.complete) return say(did, "good");
   say(`${did} Not complete: no answer from ${answer.missing?.join(", ") || "some pods"}. Do it again when they are back.`, "warn");
 }
@@ -202,4 +202,5 @@ document.addEventListener("submit", (event) => {
 });
 
 addEventListener("hashchange", open);
+addEventListener("resize", () => snap && update(main, show(at, snap, beat, plots, rates)));
 open();

@@ -103,7 +103,7 @@ function hosts(at, snap, plots) {
       ["Anonymous", n(snap.totals.anonymous)], ["Hosts", n(snap.totals.hosts)]),
     plot(plots.points("connections"), "Connections since this page was opened", n),
     filter("Host", at.filter, "part of its name"),
-    table(snap.all ? "All hosts of this process" : "Hosts of this site", ["Host", "#Connections", "#With a user", "#Anonymous", "Data center and pod"], rows,
+    table(snap.all ? "All hosts" : "Hosts of this site", ["Host", "#Connections", "#With a user", "#Anonymous", "Data center and pod"], rows,
       at.filter ? "No host has this in its name." : "There is no host to show. A console shows the hosts that the rollcall of its site block serves; hosts all shows all."),
     pager(at, snap.hosts.next, "#/"),
   ];
@@ -134,7 +134,7 @@ function host(at, snap, plots) {
   ];
 }
 
-const counted = (count, what) => `${n(count)} ${count === 1 ? what.replace(/s$/, "") : what}`;
+export const counted = (count, what) => `${n(count)} ${count === 1 ? what.replace(/s$/, "") : what}`;
 
 // idOf returns the ID that plugins leave of a user, and restOf what else there is, as text.
 const idOf = (user) => (typeof user?.id === "string" ? user.id : "without an ID");
@@ -192,7 +192,7 @@ function user(at, snap) {
     table("Connections", ["Connection", "Pod", "Since", "Last sign of life", "Channels", "Actions"], conns.map((c) => ({
       key: c.connection,
       cells: [
-        h("code", {}, c.connection), `${c.data_center}/${c.pod}`, since(c.since), since(c.last_sign_of_life),
+        h("code", {}, c.connection), h("span", { class: "together" }, `${c.data_center}/${c.pod}`), since(c.since), since(c.last_sign_of_life),
         [h("ul", { class: "tags" }, (c.channels ?? []).map((name) => h("li", {}, h("a", { href: link("host", at.host, "channel", name) }, name)))),
           c.hidden > 0 && h("div", { class: "muted small" }, `and ${n(c.hidden)} hidden`)],
         act("Disconnect", `Close the connection ${c.connection} of ${at.user}?`, { action: "disconnect", host: at.host, connections: [c.connection] }, "danger"),
