@@ -38,9 +38,12 @@ func openConsole(t *testing.T, browser context.Context, d demo) console {
 // show opens a view, and waits for its first snapshot.
 func (c console) show(address string) {
 	c.t.Helper()
-	c.run(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`location.hash = %q`, address)))
-	c.waitFor("the view "+address, `location.hash.replace("#/", "") === `+quoted(strings.TrimPrefix(address, "#/"))+
-		` && document.getElementById("live").dataset.state === "live" && main.getAttribute("aria-busy") === "false"`)
+	get(c.page, chromedp.Evaluate[bool](fmt.Sprintf(`new Promise((done) => {
+		if (location.hash === %[1]q) return done(true);
+		addEventListener("hashchange", () => done(true), { once: true });
+		location.hash = %[1]q;
+	})`, address), chromedp.EvalAwaitPromise))
+	c.waitFor("the view "+address, `document.getElementById("live").dataset.state === "live" && main.getAttribute("aria-busy") === "false"`)
 }
 
 // has waits until the page shows a text.
@@ -101,15 +104,29 @@ func join(t *testing.T, browser context.Context, d demo, user string, channels .
 // markup is the ID of a user, and the name of a channel, that would run if it were taken for HTML.
 const markup = `<img src=x onerror="window.ran=1">`
 
-// consoleScene starts a demo with users, one of them with markup as ID.
-func consoleScene(t *testing.T) (demo, context.Context, console) {
-	t.Helper()
+// TestConsole opens the console of a demo with users, one of them with markup as ID.
+func TestConsole(t *testing.T) {
 	d := startDemo(t, false)
 	browser := newBrowser(t)
 	join(t, browser, d, "ada", "salesRoom", "support", markup)
 	join(t, browser, d, "grace", "salesRoom", "lobby")
 	join(t, browser, d, markup, "salesRoom")
-	return d, browser, openConsole(t, browser, d)
+	c := openConsole(t, browser, d)
+	for _, part := range []struct {
+		name string
+		test func(*testing.T, console)
+	}{
+		{"takes nothing for markup", testMarkup},
+		{"refuses another origin", func(t *testing.T, c console) { testForeignOrigin(t, browser, d, c) }},
+		{"is accessible", testAccessible},
+		{"by keyboard", testKeyboard}, // the last, as it disconnects a user
+	} {
+		t.Run(part.name, func(t *testing.T) {
+			c := c
+			c.t = t
+			part.test(t, c)
+		})
+	}
 }
 
 // consoleViews has the addresses of all views of the scene.
@@ -118,8 +135,9 @@ var consoleViews = map[string]string{
 	"traffic": "#/traffic", "plugins": "#/plugins", "queues": "#/queues", "cluster": "#/cluster",
 }
 
-// TestConsoleIsAccessible looks at every view with axe-core: wide and narrow, light and dark.
-func TestConsoleIsAccessible(t *testing.T) {
+// testAccessible looks at every view with axe-core: wide and narrow, light and dark.
+func testAccessible(t *testing.T, c console) {
+	t.Helper()
 	folder := os.Getenv("ROLLCALL_BROWSER_NPM")
 	if folder == "" {
 		t.Fatal("ROLLCALL_BROWSER_NPM is not set: run make browser")
@@ -128,7 +146,6 @@ func TestConsoleIsAccessible(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, c := consoleScene(t)
 	c.run(chromedp.Evaluate[chromedp.Void](string(axe) + `;undefined`))
 	for name, address := range consoleViews {
 		c.show(address)
@@ -147,14 +164,11 @@ func (c console) check(t *testing.T, name string) {
 	t.Helper()
 	const look = `axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) =>
 		violations.map((v) => v.id + ": " + v.nodes.map((n) => n.html + " " + n.failureSummary).join("; ")).join("\n"))`
-	for _, width := range []int64{1440, 390, 360} {
+	for _, width := range []int64{1440, 360} {
 		for _, scheme := range []string{"light", "dark"} {
 			c.run(chromedp.EmulateViewport(width, 844))
 			prefer(c.page, scheme)
 			keep(t, c.page, fmt.Sprintf("console-%s-%d-%s.png", name, width, scheme), chromedp.CaptureScreenshot())
-			if width == 390 {
-				continue
-			}
 			at := fmt.Sprintf("%s, %d pixels, %s", name, width, scheme)
 			if found := get(c.page, chromedp.Evaluate[string](look, chromedp.EvalAwaitPromise)); found != "" {
 				t.Errorf("%s:\n%s", at, found)
@@ -166,9 +180,12 @@ func (c console) check(t *testing.T, name string) {
 	}
 }
 
-// TestConsoleByKeyboard goes from the list of hosts to a user and disconnects it, without a mouse.
-func TestConsoleByKeyboard(t *testing.T) {
-	_, _, c := consoleScene(t)
+// testKeyboard goes from the list of hosts to a user and disconnects it, without a mouse.
+func testKeyboard(t *testing.T, c console) {
+	t.Helper()
+	c.run(chromedp.EmulateViewport(1440, 1000))
+	c.run(chromedp.Navigate(c.url))
+	c.show("#/")
 	c.press(kb.Tab)
 	c.press(kb.Enter) // skips the navigation
 	c.tabTo("localhost")
@@ -195,10 +212,10 @@ func TestConsoleByKeyboard(t *testing.T) {
 	c.has("Not listed")
 }
 
-// TestConsoleTakesNothingForMarkup shows names that are HTML, sends one in a message, and looks for what must not be
-// there: what they would make, errors, and e-mail addresses.
-func TestConsoleTakesNothingForMarkup(t *testing.T) {
-	d, browser, c := consoleScene(t)
+// testMarkup shows names that are HTML, and looks for what must not be there: what they would make, and e-mail
+// addresses.
+func testMarkup(t *testing.T, c console) {
+	t.Helper()
 	for _, address := range []string{"#/host/localhost", "#/host/localhost/channel/salesRoom"} {
 		c.show(address)
 		c.has(markup)
@@ -219,8 +236,11 @@ func TestConsoleTakesNothingForMarkup(t *testing.T) {
 	if ran := get(c.page, chromedp.Evaluate[bool](`"ran" in window`)); ran {
 		t.Error("a name has run")
 	}
+}
 
-	// A page of another origin can neither read the stream nor act.
+// testForeignOrigin checks that a page of another origin can neither read the stream nor act.
+func testForeignOrigin(t *testing.T, browser context.Context, d demo, c console) {
+	t.Helper()
 	other := strings.Replace(d.url, "localhost", "127.0.0.1", 1)
 	ctx, cancel := chromedp.NewContext(browser)
 	t.Cleanup(cancel)

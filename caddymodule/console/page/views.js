@@ -201,14 +201,14 @@ function user(at, snap) {
   ];
 }
 
-const here = (snap) => h("p", { class: "muted" }, `Of this pod, ${snap.self}, since it was started; rates are of the last seconds.`);
+const here = (snap, rest = ".") => h("p", { class: "muted" }, `Of this pod, ${snap.self}, since it was started${rest}`);
 
 function traffic(at, snap, plots, rates) {
   const list = snap.traffic.hosts;
   const refused = (x) => Object.entries(x.messages).filter(([k]) => !k.endsWith(" ok"));
   const reasons = (x) => Object.entries(x.disconnects).sort((a, b) => b[1] - a[1]);
   return [
-    heading("Traffic"), here(snap),
+    heading("Traffic"), here(snap, "; rates are of the last seconds."),
     plot(plots.points("messages"), "Messages a second that are delivered", rate),
     filter("Host", at.filter, "part of its name"),
     table("Messages", ["Host", "#Sent a second", "#Delivered a second", "#Frames in a second", "#Sent", "#Delivered"], list.map((x) => ({
