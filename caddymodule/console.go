@@ -81,6 +81,9 @@ func (c *Console) Provision(ctx caddy.Context) error {
 	if c.User == "" {
 		c.User = defaultConsoleUser
 	}
+	if slices.Contains(c.Users, everybody) {
+		ctx.Logger(c).Warn("the console is open to everybody: name its users, unless only you can reach it")
+	}
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		server.RegisterOnShutdown(func() { close(c.ended) }) // otherwise the server would wait for open pages
 	}
@@ -99,8 +102,9 @@ func (c *Console) Validate() error {
 	case c.Path != path.Clean(c.Path) || !strings.HasPrefix(c.Path, "/") || c.Path == "/":
 		return fmt.Errorf("rollcall_console: path %q: write it like /console", c.Path)
 	}
-	if !strings.Contains(c.User, "{http.") {
-		return fmt.Errorf("rollcall_console: user %q: write a placeholder of the request, like %s", c.User, defaultConsoleUser)
+	// Any other text would make a user of a request that has none, and * would let it in.
+	if !strings.HasPrefix(c.User, "{http.") || strings.IndexByte(c.User, '}') != len(c.User)-1 || strings.Count(c.User, "{") != 1 {
+		return fmt.Errorf("rollcall_console: user %q: write one placeholder of the request and nothing else, like %s", c.User, defaultConsoleUser)
 	}
 	for _, id := range c.Users {
 		if strings.ContainsAny(id, "{}") {
@@ -118,9 +122,8 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	user, allowed := c.userOf(r)
 	if !allowed {
-		(&problem.Problem{
-			Status: http.StatusForbidden, Code: "denied", Detail: "the console is for other users",
-		}).Write(w)
+		w.Header().Set("Cache-Control", "no-store")
+		refuse(user).Write(w)
 		return nil
 	}
 	_, _ = c.app.settle() // HTTP can start before the app, whose error stops the configuration
@@ -128,6 +131,14 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 	return nil
+}
+
+// refuse returns the answer to a user that may not see the console; "" if no handler has authenticated one.
+func refuse(user string) *problem.Problem {
+	if user == "" {
+		return &problem.Problem{Status: http.StatusUnauthorized, Code: "login_required", Detail: "log in to see the console"}
+	}
+	return &problem.Problem{Status: http.StatusForbidden, Code: "denied", Detail: "the console is for other users"}
 }
 
 // userOf returns the user of a request, and whether it may see the console. The user of an open console is "".

@@ -77,16 +77,18 @@ func (v *Visit) by() string {
 // Serve answers a request. path is the rest of the path after the prefix. It returns false if there is no
 // such path.
 func (s *Server) Serve(w http.ResponseWriter, r *http.Request, path string, v Visit) bool {
-	setHeaders(w.Header())
+	var answer func()
 	switch path {
 	case "", "/", "/app.js", "/dom.js", "/plot.js", "/stream.js", "/views.js", "/style.css", "/icon.svg":
-		servePage(w, r, path)
+		answer = func() { servePage(w, r, path) }
 	case "/events":
-		s.serveEvents(w, r, v)
+		answer = func() { s.serveEvents(w, r, v) }
 	case "/action":
-		s.serveAction(w, r, v)
+		answer = func() { s.serveAction(w, r, v) }
 	default:
-		return false
+		return false // the headers are not those of other handlers
 	}
+	setHeaders(w.Header())
+	answer()
 	return true
 }

@@ -35,8 +35,8 @@ func TestThePageIsComplete(t *testing.T) {
 	if resp := s.get(t, ""); resp.StatusCode != http.StatusFound || resp.Header.Get("Location") != "console/" {
 		t.Errorf("status %s to %q", resp.Status, resp.Header.Get("Location"))
 	}
-	if resp := s.get(t, "/other"); resp.StatusCode != http.StatusTeapot {
-		t.Errorf("another path has status %s", resp.Status)
+	if resp := s.get(t, "/other"); resp.StatusCode != http.StatusTeapot || resp.Header.Get("Content-Security-Policy") != "" {
+		t.Errorf("another path has status %s, and the headers %v", resp.Status, resp.Header)
 	}
 	elsewhere := regexp.MustCompile(`(https?:)?//[a-z]|url\(|innerHTML|outerHTML|insertAdjacent|\bon[a-z]+="|style="`)
 	err := fs.WalkDir(files, "page", func(name string, entry fs.DirEntry, err error) error {

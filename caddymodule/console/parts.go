@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/operator"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
@@ -26,6 +27,9 @@ func (s *Server) takeHost(ctx context.Context, q query, snap *snapshot) error {
 		if err != nil {
 			return err
 		}
+		for i := range list.Users {
+			snap.cut(&list.Users[i])
+		}
 		snap.Users = &list
 		snap.join(list.Complete, list.Missing)
 	case viewUser:
@@ -33,10 +37,26 @@ func (s *Server) takeHost(ctx context.Context, q query, snap *snapshot) error {
 		if err != nil {
 			return err
 		}
+		if found.User != nil {
+			snap.cut(found.User)
+		}
 		snap.Found = &found
 		snap.join(found.Complete, found.Missing)
 	}
 	return nil
+}
+
+// cut keeps the first connections of a user, and the first channels of each.
+func (snap *snapshot) cut(u *operator.User) {
+	if n := len(u.Connections); n > pageRows {
+		u.Connections, snap.Cut = u.Connections[:pageRows], snap.Cut+n-pageRows
+	}
+	for i := range u.Connections {
+		c := &u.Connections[i]
+		if n := len(c.Channels); n > maxTags {
+			c.Channels, snap.Cut = c.Channels[:maxTags], snap.Cut+n-maxTags
+		}
+	}
 }
 
 // join adds how complete another part is.
@@ -122,6 +142,7 @@ func (s *Server) cluster(ctx context.Context, v *Visit) *cluster.Report {
 		pod.Connections, pod.Hosts = 0, 0
 		pods[i] = pod
 	}
+	report.Messages = cluster.Messages{}
 	report.Pods, report.Bus.URL, report.Bus.Listen, report.Bus.LastError = pods, "", "", ""
 	return &report
 }

@@ -26,11 +26,13 @@ type snapshot struct {
 	Host     *operator.Host        `json:"host,omitempty"`
 	Channels *operator.ChannelList `json:"channels,omitempty"`
 	Users    *operator.Users       `json:"users,omitempty"`
-	Found    *operator.Found       `json:"found,omitempty"`
-	Traffic  *trafficPage          `json:"traffic,omitempty"`
-	Plugins  *pluginPage           `json:"plugins,omitempty"`
-	Queues   *queuePage            `json:"queues,omitempty"`
-	Cluster  *cluster.Report       `json:"cluster,omitempty"`
+	// Cut is the number of connections of Users and Found, and of channels of these, that are left out.
+	Cut     int             `json:"cut,omitempty"`
+	Found   *operator.Found `json:"found,omitempty"`
+	Traffic *trafficPage    `json:"traffic,omitempty"`
+	Plugins *pluginPage     `json:"plugins,omitempty"`
+	Queues  *queuePage      `json:"queues,omitempty"`
+	Cluster *cluster.Report `json:"cluster,omitempty"`
 }
 
 type trafficPage struct {

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -220,4 +222,54 @@ func FuzzQuery(f *testing.F) {
 			t.Errorf("%+v is accepted", q)
 		}
 	})
+}
+
+// TestASlowReaderStopsNobodyElse opens a stream that is never read, and asks for another.
+func TestASlowReaderStopsNobodyElse(t *testing.T) {
+	s := newScene(t)
+	s.hosts = manyHosts(100)
+	slow := &stuck{header: http.Header{}, writing: make(chan struct{}), release: make(chan struct{})}
+	ended := make(chan struct{})
+	go func() { // ends when stuck is released
+		defer close(ended)
+		s.server.Serve(slow, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/events?view=hosts", nil), "/events", s.visit)
+	}()
+	<-slow.writing
+	if snap := decode(t, s.view(t, "view=hosts")); len(snap.Hosts.Hosts) != pageRows {
+		t.Errorf("%d hosts", len(snap.Hosts.Hosts))
+	}
+	close(slow.release)
+	<-ended // a write that fails ends the stream
+}
+
+// stuck accepts nothing until it is released, and then fails.
+type stuck struct {
+	header           http.Header
+	writing, release chan struct{}
+}
+
+func (s *stuck) Header() http.Header { return s.header }
+func (s *stuck) WriteHeader(int)     {}
+
+func (s *stuck) Write([]byte) (int, error) {
+	close(s.writing)
+	<-s.release
+	return 0, os.ErrDeadlineExceeded
+}
+
+// TestAnswersAreBounded shows a channel of users with more connections and channels than fit.
+func TestAnswersAreBounded(t *testing.T) {
+	u := operator.User{User: json.RawMessage(`{"id":"ada"}`)}
+	for i := range 10_000 {
+		u.Connections = append(u.Connections, operator.Connection{Connection: fmt.Sprint(i)})
+	}
+	for i := range 1000 {
+		u.Connections[0].Channels = append(u.Connections[0].Channels, fmt.Sprintf("%0*d", presence.MaxChannelName, i))
+	}
+	var snap snapshot
+	snap.cut(&u)
+	text, err := json.Marshal(u)
+	if err != nil || len(u.Connections) != pageRows || snap.Cut != 10_000-pageRows+1000-maxTags || len(text) > 128<<10 {
+		t.Errorf("%d connections, %d bytes, %d left out, error %v", len(u.Connections), len(text), snap.Cut, err)
+	}
 }

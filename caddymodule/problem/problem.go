@@ -44,6 +44,8 @@ func (p *Problem) Write(w http.ResponseWriter) {
 		header.Set("Accept-Encoding", "identity") // RFC 9110 section 15.5.16
 	case p.Code == "bad_token":
 		header.Set("WWW-Authenticate", `Bearer error="invalid_token"`) // RFC 6750 section 3
+	case p.Code == "login_required":
+		header.Set("WWW-Authenticate", `Login realm="rollcall_console"`) // not Basic: the browser would ask
 	case p.Status == http.StatusUnauthorized:
 		header.Set("WWW-Authenticate", `ApiKey realm="rollcall"`)
 	case p.Status == http.StatusUpgradeRequired:

@@ -155,7 +155,9 @@ func (p page) waitForMember(user string, there bool) {
 // TestCluster follows the README of the example.
 func TestCluster(t *testing.T) {
 	d := startCluster(t)
-	p := open(t, newBrowser(t), d.urls[0])
+	browser := newBrowser(t)
+	operator := openConsole(t, browser, d.urls[0]) // first, as Chromium delays clicks on a tab behind another
+	p := open(t, browser, d.urls[0])
 	p.waitForTruth("")
 
 	// One user on two pods of a data center is one user.
@@ -167,6 +169,7 @@ func TestCluster(t *testing.T) {
 	for _, user := range []string{"ada", "alan", "grace", "you"} {
 		p.waitForMember(user, true)
 	}
+	operator.has("eu-west-1/web-3 2")
 	p.waitForText("says-web-1", "your pod")
 	p.waitForText("says-web-2", "same answer")
 	p.waitForText("says-web-3", "same answer")
@@ -176,6 +179,9 @@ func TestCluster(t *testing.T) {
 	// would be the first of the two.
 	p.tab("web-2", "alan", "reload")
 	p.tab("web-3", "grace", "close")
+	left := time.Now()
+	operator.has("eu-west-1/web-3 1")
+	t.Logf("the console shows after %s that a connection of another pod ended", time.Since(left))
 	p.waitForMember("grace", false)
 	if log := p.text("log"); strings.Contains(log, "left alan") || !strings.Contains(log, "left grace") {
 		t.Errorf("the frames are %q", log)
@@ -186,12 +192,14 @@ func TestCluster(t *testing.T) {
 	// cut off.
 	p.click("kill-web-2") // the buttons and the script do the same
 	p.waitForTruth("us-east-1/web-2")
+	operator.has("Not complete. No answer from us-east-1/web-2")
 	p.waitForCounts("us-east-1", "2", "0")
 	p.waitForMember("alan", false)
 	p.waitForMember("ada", true)
 	p.waitForTruth("us-east-1/web-2")
 	p.click("start-web-2")
 	p.waitForTruth("")
+	operator.waitFor("a complete answer", `!document.body.innerText.includes("Not complete")`)
 	for _, tab := range []string{"ada", "alan", "visitor"} {
 		p.tab("web-2", tab, "reload") // instead of waiting for its next attempt
 	}
@@ -201,6 +209,7 @@ func TestCluster(t *testing.T) {
 	// A data center that loses all pods may be cut off rather than dead: it stays named.
 	p.click("pause-web-3")
 	p.waitForTruth("eu-west-1/web-3")
+	operator.has("No answer from eu-west-1/web-3")
 	p.waitForText("users-eu-west-1", "–")
 	p.waitForText("says-web-3", "no answer")
 	checkLooks(t, p, "cluster-missing")

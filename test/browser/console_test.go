@@ -17,16 +17,16 @@ import (
 // console is a tab with the operator's page of a demo.
 type console struct {
 	page
-	url  string // of the page
-	host string // address of the view of the demo's host
+
+	url string // of the page
 }
 
-// openConsole loads the console of a demo in a new tab.
-func openConsole(t *testing.T, browser context.Context, d demo) console {
+// openConsole loads the console of a server in a new tab.
+func openConsole(t *testing.T, browser context.Context, server string) console {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
 	t.Cleanup(cancel)
-	c := console{page{t, ctx}, d.url + "/console/", "#/host/localhost"}
+	c := console{page{t, ctx}, server + "/console/"}
 	if err := chromedp.Do(ctx); err != nil { // without a timeout, which would end the tab
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestConsole(t *testing.T) {
 	join(t, browser, d, "ada", "salesRoom", "support", markup)
 	join(t, browser, d, "grace", "salesRoom", "lobby")
 	join(t, browser, d, markup, "salesRoom")
-	c := openConsole(t, browser, d)
+	c := openConsole(t, browser, d.url)
 	for _, part := range []struct {
 		name string
 		test func(*testing.T, console)

@@ -31,6 +31,10 @@ export function show(at, snap, beat, plots, rates) {
       "This console is set up with ", h("code", {}, "rollcall_console open"),
       ": whoever reaches this address sees it, and can do all that it offers."));
   }
+  if (snap.cut > 0) {
+    warnings.push(h("p", { class: "notice", "data-key": "cut" },
+      `${n(snap.cut)} more connections or channels of these users are not shown; buttons are for those that are.`));
+  }
   const content = snap.error
     ? [heading(at.title, at.trail), h("p", { class: "notice bad" }, snap.error)]
     : views[at.view](at, snap, plots, rates);

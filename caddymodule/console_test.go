@@ -1,0 +1,172 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
+)
+
+// consoleFile is a Caddyfile with a console for two hosts, and another site that it must not show. A header stands for
+// what a handler authenticates.
+func consoleFile(console string) string {
+	const other = "http://elsewhere.example.com {\n\trollcall {\n\t\tapi_key off\n\t}\n}\n"
+	return "http://portal.example.com {\n" + console + "\n\trollcall {\n\t\tapi_key off\n\t}\n}\n" + other
+}
+
+// once records an answer, and ends its request after the first flush: a stream would go on.
+type once struct {
+	*httptest.ResponseRecorder
+
+	end func()
+}
+
+func (o once) Flush() {
+	o.ResponseRecorder.Flush()
+	o.end()
+}
+
+// ask sends a request to the routes of a configuration.
+func (c configured) ask(t *testing.T, r *http.Request) *httptest.ResponseRecorder {
+	t.Helper()
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	w := once{httptest.NewRecorder(), end}
+	for _, server := range c.http.Servers {
+		err := server.Routes.Compile(notFound).ServeHTTP(w, prepare(w, r.WithContext(ctx)))
+		if refused, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
+			w.WriteHeader(refused.StatusCode)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w.ResponseRecorder
+}
+
+// request returns a request for the console by a user, as the header says; without one if user is "".
+func request(method, path, user, body string) *http.Request {
+	r := httptest.NewRequest(method, "http://portal.example.com"+path, strings.NewReader(body))
+	if user != "" {
+		r.Header.Set("Remote-User", user)
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Origin", "http://portal.example.com")
+	}
+	return r
+}
+
+// consoleRequests has a request of each kind, and the status for users that may see the console.
+var consoleRequests = []struct {
+	method, path, body string
+	status             int
+}{
+	{http.MethodGet, "/console", "", http.StatusFound},
+	{http.MethodGet, "/console/", "", http.StatusOK},
+	{http.MethodGet, "/console/app.js", "", http.StatusOK},
+	{http.MethodGet, "/console/events?view=hosts", "", http.StatusOK},
+	{http.MethodPost, "/console/action", `{"action":"disconnect","host":"portal.example.com","users":["ada"]}`, http.StatusOK},
+	{http.MethodGet, "/console/nothing", "", http.StatusOK}, // the end of the site's routes
+}
+
+// TestConsoleIsForItsUsers asks for everything that the console has, as each kind of user.
+func TestConsoleIsForItsUsers(t *testing.T) {
+	const header = " {\n\t\tuser {http.request.header.Remote-User}\n\t}"
+	for name, test := range map[string]struct {
+		directive, user string
+		status          int // 0 if the user may see it
+	}{
+		"a user":                       {"\trollcall_console ada grace" + header, "grace", 0},
+		"another user":                 {"\trollcall_console ada grace" + header, "bob", http.StatusForbidden},
+		"a user in other case":         {"\trollcall_console ada" + header, "Ada", http.StatusForbidden},
+		"nobody":                       {"\trollcall_console ada" + header, "", http.StatusUnauthorized},
+		"any user":                     {"\trollcall_console *" + header, "bob", 0},
+		"nobody, but any user may":     {"\trollcall_console *" + header, "", http.StatusUnauthorized},
+		"a user that is called a star": {"\trollcall_console ada" + header, "*", http.StatusForbidden},
+		"a header that nobody checked": {"\trollcall_console *", "ada", http.StatusUnauthorized},
+		"everybody":                    {"\trollcall_console open", "", 0},
+		"behind a password that is not sent": {
+			"\tbasic_auth {\n\t\tada $2a$14$TfyBJ1cKCojYSUFmm3cuoOxZEAkMjhPVr7XPk48h3sbu4QmrLk9qi\n\t}\n\trollcall_console *", "ada", http.StatusUnauthorized,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := mustLoad(t, consoleFile(test.directive))
+			stage(t, c.app.hub, c.app.hub.StartPods)
+			c.app.hub.Offer(c.snapshot())
+			for _, h := range c.app.handlers {
+				for _, host := range []string{"portal.example.com", "elsewhere.example.com"} {
+					if c.snapshot().Find(testkit.MustHost(t, host)) == h.rollcall.Site {
+						arrive(t, h, host, "secret-user", "secret@example.com", "room")
+					}
+				}
+			}
+			for _, ask := range consoleRequests {
+				w := c.ask(t, request(ask.method, ask.path, test.user, ask.body))
+				want := ask.status
+				if test.status != 0 {
+					want = test.status
+				}
+				if w.Code != want {
+					t.Errorf("%s: status %d, want %d", ask.path, w.Code, want)
+				}
+				body := w.Body.String()
+				if test.status != 0 && (strings.Contains(body, "portal") || strings.Contains(body, "script") || strings.Contains(body, "secret")) {
+					t.Errorf("%s leaks %s", ask.path, body)
+				}
+				if strings.Contains(body, "elsewhere") || strings.Contains(body, "secret@") {
+					t.Errorf("%s shows another site, or an address: %s", ask.path, body)
+				}
+				if test.status == 0 && strings.Contains(ask.path, "events") && !strings.Contains(body, `"connections":1`) {
+					t.Errorf("%s does not show the connection: %s", ask.path, body)
+				}
+			}
+		})
+	}
+}
+
+func TestConsolesThatNobodyShouldHave(t *testing.T) {
+	for name, test := range map[string]struct{ directive, want string }{
+		"no user":              {"rollcall_console", "name the users that may see the console"},
+		"an empty user":        {`rollcall_console ""`, "name the users that may see it"},
+		"users and everybody":  {"rollcall_console ada open", "write * or open alone"},
+		"users and any":        {"rollcall_console ada *", "write * or open alone"},
+		"a placeholder":        {"rollcall_console {http.vars.admin}", "placeholders are not replaced"},
+		"no placeholder":       {"rollcall_console * {\nuser ada\n}", "write one placeholder"},
+		"text around it":       {"rollcall_console * {\nuser x-{http.auth.user.id}\n}", "write one placeholder"},
+		"two placeholders":     {"rollcall_console * {\nuser {http.auth.user.id}{http.request.uri}\n}", "write one placeholder"},
+		"text in between":      {"rollcall_console * {\nuser {http.auth.user.id}x}\n}", "write one placeholder"},
+		"the path of the site": {"rollcall_console * {\npath /\n}", "write it like /console"},
+		"hosts of nobody":      {"rollcall_console * {\nhosts none\n}", "use own or all"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &Console{User: defaultConsoleUser, Path: defaultConsolePath}
+			err := c.UnmarshalCaddyfile(caddyfile.NewTestDispenser(test.directive))
+			if err == nil {
+				err = c.Validate()
+			}
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestOpenConsoleIsLogged(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	if _, err := newContext(t, consoleFile("\trollcall_console open"), log).App("http"); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(log)
+	if err != nil || !strings.Contains(string(text), "the console is open to everybody") {
+		t.Errorf("the log is %q, %v", text, err)
+	}
+}
