@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -36,7 +37,7 @@ func (o once) Flush() {
 }
 
 // ask sends a request to the routes of a configuration.
-func (c configured) ask(t *testing.T, r *http.Request) *httptest.ResponseRecorder {
+func (c configured) ask(t testing.TB, r *http.Request) *httptest.ResponseRecorder {
 	t.Helper()
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
@@ -168,5 +169,50 @@ func TestOpenConsoleIsLogged(t *testing.T) {
 	text, err := os.ReadFile(log)
 	if err != nil || !strings.Contains(string(text), "the console is open to everybody") {
 		t.Errorf("the log is %q, %v", text, err)
+	}
+}
+
+// fullConsole connects users to a site with an open console, each to a channel of its own number, and returns what a view of
+// the console answers first.
+func fullConsole(tb testing.TB, users, channels int) (view func(query string) string) {
+	tb.Helper()
+	c := mustLoad(tb, "http://portal.example.com {\n\trollcall_console open\n\trollcall {\n\t\tapi_key off\n\t}\n}\n")
+	c.app.hub.Offer(c.snapshot())
+	h := c.handler(tb)
+	for i := range users {
+		arrive(tb, h, "portal.example.com", fmt.Sprintf("user-%06d", i), "", fmt.Sprintf("room-%05d", i%channels), "hall")
+	}
+	return func(query string) string {
+		return c.ask(tb, request(http.MethodGet, "/console/events?"+query, "", "")).Body.String()
+	}
+}
+
+// crowdViews are the views that a crowd makes long.
+var crowdViews = []string{
+	"view=hosts", "view=host&host=portal.example.com", "view=host&host=portal.example.com&filter=room-00&after=room-00050",
+	"view=channel&host=portal.example.com&channel=hall", "view=channel&host=portal.example.com&channel=hall&after=user-000500",
+	"view=user&host=portal.example.com&user=user-000001", "view=traffic",
+}
+
+func TestViewsOfACrowdAreShort(t *testing.T) {
+	view := fullConsole(t, 2000, 1000)
+	for _, query := range crowdViews {
+		if n := len(view(query)); n < 200 || n > 32<<10 {
+			t.Errorf("%s: %d bytes", query, n)
+		}
+	}
+}
+
+// BenchmarkConsole answers the first snapshot of a view, with 100,000 users in 10,000 channels.
+func BenchmarkConsole(b *testing.B) {
+	view := fullConsole(b, 100_000, 10_000)
+	for _, query := range crowdViews {
+		b.Run(query, func(b *testing.B) {
+			n := 0
+			for b.Loop() {
+				n = len(view(query))
+			}
+			b.ReportMetric(float64(n), "bytes")
+		})
 	}
 }
