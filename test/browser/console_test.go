@@ -110,6 +110,7 @@ func TestConsole(t *testing.T) {
 	browser := newBrowser(t)
 	join(t, browser, d, "ada", "salesRoom", "support", markup)
 	join(t, browser, d, "grace", "salesRoom", "lobby")
+	takePictures(t, browser, d)
 	join(t, browser, d, markup, "salesRoom")
 	c := openConsole(t, browser, d.url)
 	for _, part := range []struct {
@@ -127,6 +128,37 @@ func TestConsole(t *testing.T) {
 			part.test(t, c)
 		})
 	}
+}
+
+// takePictures makes the pictures of docs/console.md, console*.png without a size in their names, if
+// ROLLCALL_SCREENSHOTS has a folder.
+func takePictures(t *testing.T, browser context.Context, d demo) {
+	t.Helper()
+	if os.Getenv("ROLLCALL_SCREENSHOTS") == "" {
+		return
+	}
+	for _, user := range []string{"alan", "katherine", "niklaus"} {
+		join(t, browser, d, user, "salesRoom", "support")
+	}
+	c := openConsole(t, browser, d.url)
+	for _, picture := range []struct {
+		name, address, scheme, text string
+		width, height               int64
+	}{
+		{"console.png", "#/", "light", "Connections since", 1100, 560},
+		{"console-channel.png", "#/host/localhost/channel/salesRoom", "light", "niklaus", 1100, 560},
+		{"console-plugins.png", "#/plugins", "dark", "members", 1100, 640},
+		{"console-phone.png", "#/host/localhost", "dark", "salesRoom", 360, 900},
+	} {
+		c.run(chromedp.EmulateViewport(picture.width, picture.height))
+		prefer(c.page, picture.scheme)
+		c.show(picture.address)
+		c.has(picture.text)
+		c.waitFor("a plot that has begun", `!document.querySelector(".plot-empty") && document.fonts.ready`)
+		keep(t, c.page, picture.name, chromedp.CaptureScreenshot())
+	}
+	c.run(chromedp.EmulateViewport(1440, 1000))
+	c.close()
 }
 
 // consoleViews has the addresses of all views of the scene.

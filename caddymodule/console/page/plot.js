@@ -41,7 +41,7 @@ export function plot(points, what, format = String) {
   const width = Math.min(1130, Math.max(240, document.documentElement.clientWidth - 64)); // about as wide as it is shown
   const first = points[0][0], last = points.at(-1)[0];
   const values = points.map((p) => p[1]);
-  const high = nice(Math.max(1, ...values));
+  const high = nice(Math.max(2, ...values));
   const x = (t) => left + ((t - first) / Math.max(1, last - first)) * (width - left - 8);
   const y = (v) => top + (1 - v / high) * (height - top - bottom);
   const round = (n) => Math.round(n * 10) / 10;
@@ -62,8 +62,8 @@ export function plot(points, what, format = String) {
     h("figcaption", { class: "muted" }, what));
 }
 
-// nice returns a round number of at least n.
+// nice returns a round number of at least n, whose half is round, too.
 function nice(n) {
   const power = 10 ** Math.floor(Math.log10(n));
-  return [1, 2, 4, 5, 8, 10].map((f) => f * power).find((v) => v >= n);
+  return [1, 2, 4, 6, 8, 10].map((f) => f * power).find((v) => v >= n);
 }
