@@ -55,7 +55,11 @@ type Book struct {
 	outside  int                               // number of hosts outside the scope
 	scope    func(host presence.HostName) bool // see SetScope
 	scopeSum uint64
-	scoped   bool // SetScope was called
+	scoped   bool     // SetScope was called
+	inStep   uint64   // last time in step, in Unix milliseconds; see InStep. 0 if it is not known
+	stored   Record   // inStep in the store
+	back     int      // number of hosts that are back
+	obsolete []Record // records of kindLeft that remain to be deleted from the store
 
 	// taking makes no record of other pods known before it waits to be stored: whoever sends it again
 	// would take it for stored.
@@ -163,13 +167,17 @@ func (b *Book) Attach(s Store) error {
 	b.storeMu.Lock()
 	b.store = s
 	b.storeMu.Unlock()
-	_ = b.Save()  // on failure, the records remain in unsaved
-	_ = b.place() // on failure, the file has records for longer
+	_ = b.Save() // on failure, the records remain in unsaved
+	b.countMu.Lock()
+	since := b.inStep
+	b.countMu.Unlock()
+	_ = b.place(since) // on failure, the file has records for longer
 	return nil
 }
 
 // Detach leaves the book without a store.
 func (b *Book) Detach() {
+	_ = b.place(unixMilli(b.now())) // on failure, the file has an earlier time in step
 	b.storeMu.Lock()
 	defer b.storeMu.Unlock()
 	b.store = nil

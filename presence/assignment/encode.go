@@ -98,9 +98,12 @@ func decodeFields(key, value []byte) (Record, error) {
 	if len(parts) != 3 {
 		return Record{}, errEntry
 	}
-	host, err := presence.ParseHostName(string(parts[0]))
-	if err != nil || host.String() != string(parts[0]) {
-		return Record{}, errEntry
+	var host presence.HostName
+	if name := string(parts[0]); name != "" { // only a record of kindLeft can be without
+		var err error
+		if host, err = presence.ParseHostName(name); err != nil || host.String() != name {
+			return Record{}, errEntry
+		}
 	}
 	r := Record{
 		Host: host, User: string(parts[1]),

@@ -10,27 +10,22 @@ import (
 // of other hosts, which the pod has served before, or which it had to confirm. They stay for
 // [OutsideRetention], in case another pod begins to serve the host and nobody else has them.
 
-// OutsideRetention is how long a book keeps the records of a host that has left its scope. It is that of
-// removals: a record that is kept for longer could restore an assignment whose removal is forgotten.
+// OutsideRetention is how long a book keeps the records of a host that has left its scope, from the last
+// time at which it was in step with other pods ([Book.InStep]). It is that of removals: a record that is
+// kept for longer could restore an assignment whose removal is forgotten.
 const OutsideRetention = Retention
 
 // offerMargin is how long before their end such records are no longer offered to other pods, whose
-// clocks may be ahead.
-const offerMargin = time.Hour
-
-// kindLeft is the kind of a record that says since when a host is outside the scope, in its Value. It is
-// in the store only: pods do not exchange it, and it is in no sum.
-const kindLeft Kind = 31
-
-// leftUser stands for the user in a record of that kind.
-const leftUser = "left"
+// clocks may be hours ahead, or have been set.
+const offerMargin = 24 * time.Hour
 
 // hostState is what a book has of a host.
 type hostState struct {
 	records int    // number of records of all kinds
 	sum     uint64 // XOR of sumOf of all records
 	outside bool   // the host is outside the scope
-	left    Record // since when; zero while it is not recorded
+	back    bool   // it was, and the book has not been in step since
+	left    Record // the last time in step; zero if it is that of the hosts in the scope
 }
 
 // expired reports whether the records of the host have been outside for their time.
@@ -47,7 +42,7 @@ func (b *Book) SetScope(serves func(host presence.HostName) bool, sum uint64) {
 	b.countMu.Lock()
 	b.scope, b.scopeSum, b.scoped = serves, sum, true
 	b.countMu.Unlock()
-	_ = b.place() // on failure, the file has records for longer
+	_ = b.place(unixMilli(b.now())) // on failure, the file has records for longer
 }
 
 // Takes reports whether the book takes records of the host that are sent to all pods: the host is in its
@@ -58,34 +53,24 @@ func (b *Book) Takes(host presence.HostName) bool {
 	return b.scope == nil || b.hosts[host] != nil || b.scope(host)
 }
 
-// place compares the hosts with the scope, and drops what has been outside for too long.
-func (b *Book) place() error {
-	now := b.now()
-	var left, back []Record
-	expired := make(map[presence.HostName]bool)
+// place compares the hosts with the scope, drops what has been outside for too long, and stores the last
+// time in step. since is that of a host that was outside from its first record on.
+func (b *Book) place(since uint64) error {
 	b.countMu.Lock()
-	if b.scoped { // otherwise nobody knows which hosts are served
-		for host, h := range b.hosts {
-			outside := b.scope != nil && !b.scope(host)
-			if outside != h.outside {
-				h.outside = outside
-				b.inside ^= h.sum
-				b.outside += map[bool]int{true: 1, false: -1}[outside]
-			}
-			switch {
-			case h.left.Kind == kindLeft && b.scope != nil && h.expired(now):
-				expired[host] = true // also if it is back: this pod does not know what was removed meanwhile
-			case outside && h.left.Kind != kindLeft:
-				h.left = leftAt(host, now)
-				left = append(left, h.left)
-			case !outside && h.left.Kind == kindLeft:
-				back = append(back, h.left)
-				h.left = Record{}
-				b.release(host, h)
-			}
-		}
-	}
+	left, expired := b.compareScope(b.now(), since)
+	obsolete := b.obsolete
+	b.obsolete = nil
 	b.countMu.Unlock()
+	gone := obsolete
+	if len(expired) > 0 {
+		gone = append(b.takeOut(expired), obsolete...)
+	}
+	err := b.discard(gone)
+	if err != nil {
+		b.countMu.Lock()
+		b.obsolete = append(b.obsolete, obsolete...)
+		b.countMu.Unlock()
+	}
 	if len(left) > 0 {
 		b.storeMu.Lock()
 		for i := range left {
@@ -94,30 +79,41 @@ func (b *Book) place() error {
 		b.storeMu.Unlock()
 		_ = b.Keep() // the caller is not told: if it fails, they wait
 	}
-	if len(expired) > 0 {
-		back = append(b.takeOut(expired), back...)
+	return err
+}
+
+// compareScope compares the hosts with the scope. It returns times in step that remain to be stored, and
+// the hosts that have been outside for too long. countMu is held.
+func (b *Book) compareScope(now time.Time, since uint64) (left []Record, expired map[presence.HostName]bool) {
+	if !b.scoped {
+		return nil, nil // nobody knows which hosts are served
 	}
-	return b.discard(back)
-}
-
-// leftAt returns the record of a host that leaves the scope.
-func leftAt(host presence.HostName, now time.Time) Record {
-	return Record{Host: host, User: leftUser, Kind: kindLeft, Value: unixMilli(now)}
-}
-
-// validLeft reports whether the fields of a record of kindLeft are valid.
-func (r *Record) validLeft() bool {
-	return r.Kind == kindLeft && !r.Host.IsZero() && r.User == leftUser && r.Channel == "" && r.Mode == None && !r.Blind &&
-		r.Version == Version{} && r.Value <= maxValue && r.Until == 0 && r.Local == 0
-}
-
-// loadLeft takes over from the store since when hosts are outside.
-func (b *Book) loadLeft(records []Record) {
-	b.countMu.Lock()
-	defer b.countMu.Unlock()
-	for _, r := range records {
-		b.hostState(r.Host).left = r
+	last, stale := b.lastInStep(now)
+	if stale {
+		left = append(left, b.stored)
 	}
+	expired = make(map[presence.HostName]bool)
+	for host, h := range b.hosts {
+		outside, leaves := b.scope != nil && !b.scope(host), min(since, unixMilli(now))
+		if outside != h.outside {
+			h.outside, leaves = outside, last
+			b.inside ^= h.sum
+			b.outside += map[bool]int{true: 1, false: -1}[outside]
+		}
+		switch known := h.left.Kind == kindLeft; {
+		case !known && outside:
+			h.left = leftAt(host, leaves)
+			left = append(left, h.left)
+		case !known:
+		case b.scope == nil:
+			b.settle(host, h)
+		case h.expired(now) && !h.back:
+			expired[host] = true // also if it is served now: this pod does not know what was removed meanwhile
+		default:
+			b.setBack(h, !outside)
+		}
+	}
+	return left, expired
 }
 
 // hostState returns the state of the host, and makes it if necessary. countMu is held.
@@ -163,7 +159,7 @@ func (b *Book) placeNew(fresh []applied) {
 	}
 	b.countMu.Unlock()
 	if place {
-		_ = b.place() // on failure, what it could not do is done at the next sweep
+		_ = b.place(unixMilli(b.now())) // on failure, what it could not do is done at the next sweep
 	}
 }
 

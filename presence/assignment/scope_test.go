@@ -96,38 +96,39 @@ func TestRecordsOutsideTheScopeAreDroppedAfter30Days(t *testing.T) {
 		name string
 		do   func(s *shelf)
 		want int // records of the host that has left, at the end
-		file int // records in the file at the end
+		file int // records in the file at the end, with those of times in step
 	}{
 		{"after 29 days", func(s *shelf) {
 			s.at(day(29))
-		}, ofHost, 2*ofHost + 1},
+		}, ofHost, 2*ofHost + 2},
 		{"after 30 days", func(s *shelf) {
 			s.at(day(30).Add(SweepEvery))
-		}, 0, ofHost - 2}, // the removal and the epoch of the other host have had their time, too
+		}, 0, ofHost - 1}, // the removal and the epoch of the other host have had their time, too
 		{"restarted before", func(s *shelf) {
 			s.restart(day(20))
 			s.SetScope(serving(s.kept), 0)
 			s.at(day(30).Add(SweepEvery))
-		}, 0, ofHost - 2},
+		}, 0, ofHost - 1},
 		{"restarted after", func(s *shelf) {
 			s.restart(day(31))
 			s.SetScope(serving(s.kept), 0)
-		}, 0, ofHost - 2},
+		}, 0, ofHost - 1},
 		{"served again before", func(s *shelf) {
 			s.at(day(20))
 			s.SetScope(serving(s.kept, s.left), 0)
+			s.InStep(0)
 			s.restart(day(29))
 			s.SetScope(serving(s.kept), 0)
 			s.at(day(29).Add(23 * time.Hour))
-		}, ofHost, 2*ofHost + 1},
+		}, ofHost, 2*ofHost + 2},
 		{"served again later", func(s *shelf) {
 			s.restart(day(31)) // what was removed meanwhile can be forgotten
 			s.SetScope(serving(s.kept, s.left), 0)
-		}, 0, ofHost - 2},
+		}, 0, ofHost - 1},
 		{"without a cluster from then on", func(s *shelf) {
 			s.restart(day(31))
 			s.SetScope(nil, 0)
-		}, ofHost - 2, 2 * (ofHost - 2)},
+		}, ofHost - 2, 2*(ofHost-2) + 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newShelf(t)
@@ -213,12 +214,12 @@ func TestTotalIsOfTheHostsInScope(t *testing.T) {
 }
 
 // What is outside the scope is not offered when other pods may have forgotten removals.
-func TestRecordsAreNotOfferedInTheirLastHour(t *testing.T) {
+func TestRecordsAreNotOfferedInTheirLastDay(t *testing.T) {
 	s := newShelf(t)
 	hour := time.Now().Truncate(time.Hour)
 	s.at(hour)
 	s.SetScope(serving(s.kept), 0)
-	for before, want := range map[time.Duration]int{2 * time.Hour: 1, offerMargin: 0, 0: 0} {
+	for before, want := range map[time.Duration]int{offerMargin + time.Hour: 1, offerMargin: 0, 0: 0} {
 		s.at(hour.Add(OutsideRetention - before))
 		if got := s.Offered(serving(s.kept, s.left)); len(got) != want {
 			t.Errorf("%v before the end, %v is offered", before, got)

@@ -176,6 +176,7 @@ func (a *Keeper) Run(stop <-chan struct{}) {
 			return
 		case <-tick.C:
 			a.announce()
+			a.noteInStep()
 		case <-a.due:
 		case <-timer.C:
 		}

@@ -166,6 +166,20 @@ func (a *Keeper) total(p link.Peer) (m *message.AssignmentTotal, ok bool) {
 	}, scope == shared.Own
 }
 
+// noteInStep tells the book that it has what all others have, unless a pod can be alive that is not heard.
+func (a *Keeper) noteInStep() {
+	_, all := a.members.Heard()
+	if !all || !a.members.KnowsPods() {
+		return
+	}
+	a.mu.Lock()
+	served, synced := a.served, a.synced()
+	a.mu.Unlock()
+	if synced && served != nil {
+		a.book.InStep(served.Sum)
+	}
+}
+
 // announce sends the total to all pods, and those of other hosts to pods with other sites.
 func (a *Keeper) announce() {
 	whole, same := a.trusted(), a.members.SharedBySame()
