@@ -57,7 +57,7 @@ type Book struct {
 	scopeSum uint64
 	scoped   bool     // SetScope was called
 	inStep   uint64   // last time in step, in Unix milliseconds; see InStep. 0 if it is not known
-	stored   Record   // inStep in the store
+	stored   Record   // last time in step in the store; see inStepSaved
 	back     int      // number of hosts that are back
 	obsolete []Record // records of kindLeft that remain to be deleted from the store
 

@@ -15,6 +15,10 @@ import (
 // pods do not exchange it, and it is in no sum.
 const kindLeft Kind = 31
 
+// inStepSaved is how much later than in the store the last time in step must be to be stored, in
+// milliseconds. So a change of the scope does not wait for the disk without need.
+const inStepSaved = uint64(SweepEvery/time.Millisecond) / 2
+
 // leftUser stands for the user in a record of that kind.
 const leftUser = "left"
 
@@ -37,8 +41,8 @@ func (b *Book) InStep(scope uint64) {
 	}
 }
 
-// lastInStep returns the last time in step, and whether it is not in the store yet: then it is b.stored, which
-// remains to be stored. countMu is held.
+// lastInStep returns the last time in step, and whether it is to be stored: then it is b.stored. countMu is
+// held.
 func (b *Book) lastInStep(now time.Time) (last uint64, stale bool) {
 	if b.scope == nil {
 		return b.inStep, false // without other pods, it is of no use
@@ -47,14 +51,13 @@ func (b *Book) lastInStep(now time.Time) (last uint64, stale bool) {
 		b.inStep = unixMilli(now) // the store does not have it
 	}
 	b.inStep = min(b.inStep, unixMilli(now)) // the clock may have been set back
-	r := leftAt(presence.HostName{}, b.inStep)
-	if r == b.stored {
+	if b.inStep >= b.stored.Value && b.inStep < b.stored.Value+inStepSaved {
 		return b.inStep, false
 	}
-	if b.stored.Value > b.inStep {
+	if b.inStep < b.stored.Value {
 		b.obsolete = append(b.obsolete, b.stored) // the store keeps the greater one of two
 	}
-	b.stored = r
+	b.stored = leftAt(presence.HostName{}, b.inStep)
 	return b.inStep, true
 }
 
