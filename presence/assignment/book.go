@@ -57,7 +57,7 @@ type Book struct {
 	scopeSum uint64
 	scoped   bool     // SetScope was called
 	inStep   uint64   // last time in step, in Unix milliseconds; see InStep. 0 if it is not known
-	stored   Record   // last time in step in the store; see inStepSaved
+	stored   Record   // last time in step in the store; its Value is 0 if there is none
 	back     int      // number of hosts that are back
 	obsolete []Record // records of kindLeft that remain to be deleted from the store
 
@@ -171,13 +171,13 @@ func (b *Book) Attach(s Store) error {
 	b.countMu.Lock()
 	since := b.inStep
 	b.countMu.Unlock()
-	_ = b.place(since) // on failure, the file has records for longer
+	_ = b.place(since, false) // on failure, the file has records for longer
 	return nil
 }
 
 // Detach leaves the book without a store.
 func (b *Book) Detach() {
-	_ = b.place(unixMilli(b.now())) // on failure, the file has an earlier time in step
+	_ = b.place(unixMilli(b.now()), true) // on failure, the file has an earlier time in step
 	b.storeMu.Lock()
 	defer b.storeMu.Unlock()
 	b.store = nil

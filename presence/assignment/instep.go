@@ -15,10 +15,6 @@ import (
 // pods do not exchange it, and it is in no sum.
 const kindLeft Kind = 31
 
-// inStepSaved is how much later than in the store the last time in step must be to be stored, in
-// milliseconds. So a change of the scope does not wait for the disk without need.
-const inStepSaved = uint64(SweepEvery/time.Millisecond) / 2
-
 // leftUser stands for the user in a record of that kind.
 const leftUser = "left"
 
@@ -41,9 +37,9 @@ func (b *Book) InStep(scope uint64) {
 	}
 }
 
-// lastInStep returns the last time in step, and whether it is to be stored: then it is b.stored. countMu is
-// held.
-func (b *Book) lastInStep(now time.Time) (last uint64, stale bool) {
+// lastInStep returns the last time in step, and whether it is to be stored: then it is b.stored. Unless save
+// is set, it is not if the store has an earlier one. countMu is held.
+func (b *Book) lastInStep(now time.Time, save bool) (last uint64, stale bool) {
 	if b.scope == nil {
 		return b.inStep, false // without other pods, it is of no use
 	}
@@ -51,10 +47,11 @@ func (b *Book) lastInStep(now time.Time) (last uint64, stale bool) {
 		b.inStep = unixMilli(now) // the store does not have it
 	}
 	b.inStep = min(b.inStep, unixMilli(now)) // the clock may have been set back
-	if b.inStep >= b.stored.Value && b.inStep < b.stored.Value+inStepSaved {
+	later := b.inStep > b.stored.Value
+	if b.inStep == b.stored.Value || later && b.stored.Value != 0 && !save {
 		return b.inStep, false
 	}
-	if b.inStep < b.stored.Value {
+	if !later {
 		b.obsolete = append(b.obsolete, b.stored) // the store keeps the greater one of two
 	}
 	b.stored = leftAt(presence.HostName{}, b.inStep)

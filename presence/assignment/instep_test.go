@@ -66,6 +66,17 @@ func (s *truant) start(after time.Duration) {
 	}
 }
 
+// late starts the pod, which can open its file only when it knows what it serves.
+func (s *truant) late(after time.Duration, host bool) {
+	s.t.Helper()
+	s.pod = NewBook(1, nil)
+	s.at(after)
+	s.serve(host)
+	if err := s.pod.Attach(s.store); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // serve makes the pod serve the host, or cease to.
 func (s *truant) serve(host bool) {
 	if host {
@@ -227,7 +238,12 @@ func TestTimeOfALeftHostIsTheLastOneInStep(t *testing.T) {
 			s.at(9 * day)
 			s.pod.InStep(scopeOfBoth)
 			s.sweep(9 * day)
-			s.start(9 * day)
+			s.start(20 * day)
+		},
+		"the file is opened late": func(s *truant) { s.late(9*day, false) },
+		"the file is opened late, and again": func(s *truant) {
+			s.late(9*day, true)
+			s.start(20 * day)
 		},
 		"the clock was years ahead until it ended": func(s *truant) {
 			s.at(9000 * day)
@@ -240,6 +256,7 @@ func TestTimeOfALeftHostIsTheLastOneInStep(t *testing.T) {
 		"in step": 9 * day, "not in step": 0, "another scope": 0, "down in step": 9 * day, "crashed after a sweep": 9 * day,
 		"back, and in step": 9 * day, "back, in step, and started again": 9 * day, "back, and not in step": 0,
 		"of a version before": 9 * day, "the clock was years ahead": 9 * day, "the clock was years ahead until it ended": 9 * day,
+		"the file is opened late": 0, "the file is opened late, and again": 0,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newTruant(t, 0)

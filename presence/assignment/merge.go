@@ -180,7 +180,7 @@ func (b *Book) Sweep() error {
 		stale = append(stale, b.shards[i].sweep(now)...)
 	}
 	b.uncount(stale)
-	return errors.Join(b.discard(stale), b.place(unixMilli(now)))
+	return errors.Join(b.discard(stale), b.place(unixMilli(now), true))
 }
 
 // uncount takes records that are no longer in memory out of the counts.

@@ -42,7 +42,7 @@ func (b *Book) SetScope(serves func(host presence.HostName) bool, sum uint64) {
 	b.countMu.Lock()
 	b.scope, b.scopeSum, b.scoped = serves, sum, true
 	b.countMu.Unlock()
-	_ = b.place(unixMilli(b.now())) // on failure, the file has records for longer
+	_ = b.place(unixMilli(b.now()), false) // on failure, the file has records for longer
 }
 
 // Takes reports whether the book takes records of the host that are sent to all pods: the host is in its
@@ -53,11 +53,11 @@ func (b *Book) Takes(host presence.HostName) bool {
 	return b.scope == nil || b.hosts[host] != nil || b.scope(host)
 }
 
-// place compares the hosts with the scope, drops what has been outside for too long, and stores the last
-// time in step. since is that of a host that was outside from its first record on.
-func (b *Book) place(since uint64) error {
+// place compares the hosts with the scope, and drops what has been outside for too long. since is the last
+// time in step of a host that was outside from its first record on. For save, see lastInStep.
+func (b *Book) place(since uint64, save bool) error {
 	b.countMu.Lock()
-	left, expired := b.compareScope(b.now(), since)
+	left, expired := b.compareScope(b.now(), since, save)
 	obsolete := b.obsolete
 	b.obsolete = nil
 	b.countMu.Unlock()
@@ -84,11 +84,11 @@ func (b *Book) place(since uint64) error {
 
 // compareScope compares the hosts with the scope. It returns times in step that remain to be stored, and
 // the hosts that have been outside for too long. countMu is held.
-func (b *Book) compareScope(now time.Time, since uint64) (left []Record, expired map[presence.HostName]bool) {
+func (b *Book) compareScope(now time.Time, since uint64, save bool) (left []Record, expired map[presence.HostName]bool) {
 	if !b.scoped {
 		return nil, nil // nobody knows which hosts are served
 	}
-	last, stale := b.lastInStep(now)
+	last, stale := b.lastInStep(now, save)
 	if stale {
 		left = append(left, b.stored)
 	}
@@ -159,7 +159,7 @@ func (b *Book) placeNew(fresh []applied) {
 	}
 	b.countMu.Unlock()
 	if place {
-		_ = b.place(unixMilli(b.now())) // on failure, what it could not do is done at the next sweep
+		_ = b.place(unixMilli(b.now()), false) // on failure, what it could not do is done at the next sweep
 	}
 }
 

@@ -76,7 +76,8 @@ func (a *Keeper) trusted() bool {
 }
 
 // PodUp handles a pod that joined. If this pod has joined before, the other one is new and has nothing
-// that this one lacks. Otherwise it may have.
+// that this one lacks, unless this one has served other hosts: the other one may know only those yet, and
+// then its changes of new hosts are complete without this pod.
 func (a *Keeper) PodUp(p link.Peer) {
 	if a == nil {
 		return
