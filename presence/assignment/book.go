@@ -29,7 +29,8 @@ type Changed func(host presence.HostName, user string, channels []string)
 // made on any pod, also if they removed nothing.
 type Removed func(host presence.HostName, users []string)
 
-// Book has the assignments, revocations and epochs of all hosts. Its methods are safe for concurrent use.
+// Book has the assignments, revocations and epochs of all hosts. Its methods are safe for
+// concurrent use.
 type Book struct {
 	node    uint64
 	now     func() time.Time
@@ -61,11 +62,12 @@ type Book struct {
 	back     int      // number of hosts that are back
 	obsolete []Record // records of kindLeft that remain to be deleted from the store
 
-	// taking makes no record of other pods known before it waits to be stored: whoever sends it again
-	// would take it for stored.
+	// taking makes no record of other pods known before it waits to be stored: whoever sends it
+	// again would take it for stored.
 	taking sync.Mutex
-	// saving has a value while waiting records are stored. It is no mutex, because testing/synctest takes
-	// only a goroutine that waits for a channel for one that waits. It is filled before storeMu is locked.
+	// saving has a value while waiting records are stored. It is no mutex, because testing/synctest
+	// takes only a goroutine that waits for a channel for one that waits. It is filled before
+	// storeMu is locked.
 	saving chan struct{}
 
 	// storeMu guards the fields below.
@@ -125,8 +127,8 @@ func NewBook(node uint64, changed Changed) *Book {
 // of the book.
 func (b *Book) OnRemoved(removed Removed) { b.removed = removed }
 
-// SetClock sets the clock that all pods agree on, in Unix milliseconds. It is used from now on where
-// it is ahead of the wall clock. It must be safe for concurrent use.
+// SetClock sets the clock that all pods agree on, in Unix milliseconds. It is used from now on
+// where it is ahead of the wall clock. It must be safe for concurrent use.
 func (b *Book) SetClock(reading func() uint64) { b.reading.Store(&reading) }
 
 // Time returns the time by the clock that all pods agree on, in Unix milliseconds.

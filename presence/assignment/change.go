@@ -124,8 +124,8 @@ func (b *Book) Again(records []Record, later Version, ended bool) (kept bool, er
 	return b.write(records)
 }
 
-// write gives the records versions, stores and then applies them. kept is false if there was no room
-// for some blind removals.
+// write gives the records versions, stores and then applies them. kept is false if there was no
+// room for some blind removals.
 func (b *Book) write(records []Record) (kept bool, err error) {
 	if len(records) == 0 {
 		return true, nil

@@ -7,8 +7,8 @@
 // applies: in the book, in the file and on every pod, in whatever order they arrive. Pods find
 // records that they lack by comparing sums ([Book.Sums]) and exchange them ([Book.Merge]).
 //
-// A book has a scope, the hosts that the pod serves ([Book.SetScope]). It drops the records of other hosts
-// after a while.
+// A book has a scope, the hosts that the pod serves ([Book.SetScope]). It drops the records of
+// other hosts after a while.
 //
 // The same book has two more kinds of records, which have to be on every pod and to outlive it:
 // revocations of logins ([Book.Revoke]) and epochs ([Book.SetEpoch]).

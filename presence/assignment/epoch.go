@@ -16,8 +16,8 @@ const EpochShards = 8
 const EpochRetention = 30 * 24 * time.Hour
 
 // SetEpoch raises the epoch of a shard of the host, in milliseconds of the cluster's clock, and
-// returns the record for other pods. The epoch is durable when it returns, and kept for EpochRetention
-// from then on, also if it is the known one. A lower one changes nothing.
+// returns the record for other pods. The epoch is durable when it returns, and kept for
+// EpochRetention from then on, also if it is the known one. A lower one changes nothing.
 //
 // It returns ErrTooManyValues or ErrUnavailable, and then it has changed nothing.
 func (b *Book) SetEpoch(host presence.HostName, shard uint8, epoch uint64) ([]Record, error) {
@@ -57,8 +57,8 @@ func (b *Book) EpochHosts(visit func(host presence.HostName)) {
 	}
 }
 
-// OnEpoch sets the function that is called without a lock when an epoch was raised on another
-// pod, or by reading the file, but not by SetEpoch. tie is set if another pod has set the known epoch,
+// OnEpoch sets the function that is called without a lock when an epoch was raised on another pod,
+// or by reading the file, but not by SetEpoch. tie is set if another pod has set the known epoch,
 // too. It must be called before the first use of the book.
 func (b *Book) OnEpoch(changed func(host presence.HostName, shard uint8, epoch uint64, tie bool)) {
 	b.onValue[KindEpoch] = func(r *applied) {

@@ -35,8 +35,8 @@ var (
 	countKey      = []byte("records") // number of records, 8 bytes, big-endian
 	format        = []byte("2")       // format of new files: the version of their entries
 	oldFormat     = []byte("1")
-	// kindFormat is the format of a file with records of several kinds, which would look damaged to a
-	// Rollcall that knows assignments only.
+	// kindFormat is the format of a file with records of several kinds, which would look damaged to
+	// a Rollcall that knows assignments only.
 	kindFormat = []byte("3")
 )
 
@@ -228,8 +228,8 @@ func raiseFormat(tx *bbolt.Tx) error {
 	return meta.Put(formatKey, kindFormat)
 }
 
-// end deletes the assignments that a wipe of the version removes, and returns their number. The key of a
-// wipe is the prefix of the keys of all records of its user.
+// end deletes the assignments that a wipe of the version removes, and returns their number. The key
+// of a wipe is the prefix of the keys of all records of its user.
 func end(bucket *bbolt.Bucket, wipe []byte, v Version) (n int, err error) {
 	c := bucket.Cursor()
 	var keys [][]byte

@@ -6,20 +6,20 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Other pods forget a removal [Retention] after it was made, whether or not this pod has it. So the time for
-// which a book keeps what no pod compares, the records of a host outside its scope, begins when
-// the book was last in step with the others: all removals that it has missed are later.
+// Other pods forget a removal [Retention] after it was made, whether or not this pod has it. So the
+// time for which a book keeps what no pod compares, the records of a host outside its scope, begins
+// when the book was last in step with the others: all removals that it has missed are later.
 
-// kindLeft is the kind of a record that has in its Value the last time at which the book was in step for
-// a host that is outside the scope; without a host, for all hosts in the scope. It is in the store only:
-// pods do not exchange it, and it is in no sum.
+// kindLeft is the kind of a record that has in its Value the last time at which the book was in
+// step for a host that is outside the scope; without a host, for all hosts in the scope. It is in
+// the store only: pods do not exchange it, and it is in no sum.
 const kindLeft Kind = 31
 
 // leftUser stands for the user in a record of that kind.
 const leftUser = "left"
 
-// InStep records that the book has at present all records that other pods have of the hosts in its scope.
-// It changes nothing if scope is not the sum of the present scope.
+// InStep records that the book has at present all records that other pods have of the hosts in its
+// scope. It changes nothing if scope is not the sum of the present scope.
 func (b *Book) InStep(scope uint64) {
 	now := unixMilli(b.now())
 	b.countMu.Lock()
@@ -37,8 +37,8 @@ func (b *Book) InStep(scope uint64) {
 	}
 }
 
-// lastInStep returns the last time in step, and whether it is to be stored: then it is b.stored. Unless save
-// is set, it is not if the store has an earlier one. countMu is held.
+// lastInStep returns the last time in step, and whether it is to be stored: then it is b.stored.
+// Unless save is set, it is not if the store has an earlier one. countMu is held.
 func (b *Book) lastInStep(now time.Time, save bool) (last uint64, stale bool) {
 	if b.scope == nil {
 		return b.inStep, false // without other pods, it is of no use

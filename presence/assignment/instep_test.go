@@ -14,8 +14,8 @@ const (
 	scopeOfOther = 4
 )
 
-// truant is a pod that misses the removal of an assignment, and the pod that removes it. Both serve two
-// hosts, and are in step at the begin.
+// truant is a pod that misses the removal of an assignment, and the pod that removes it. Both serve
+// two hosts, and are in step at the begin.
 type truant struct {
 	t           *testing.T
 	pod, remote *Book
@@ -103,7 +103,8 @@ func (s *truant) sweep(after time.Duration) {
 	}
 }
 
-// give makes the other pod have the records of the pod, and reports whether that restores the assignment.
+// give makes the other pod have the records of the pod, and reports whether that restores the
+// assignment.
 func (s *truant) give() (restored bool) {
 	s.t.Helper()
 	if err := merged(s.remote, all(s.pod)); err != nil {
@@ -112,8 +113,8 @@ func (s *truant) give() (restored bool) {
 	return s.remote.Mode(s.host, "bob", "sales") != None
 }
 
-// A pod that has missed a removal, and no longer serves the host, does not offer the assignment when other
-// pods have forgotten the removal.
+// A pod that has missed a removal, and no longer serves the host, does not offer the assignment
+// when other pods have forgotten the removal.
 func TestLeftHostIsNotOfferedForLongerThanItsRemovalsAreKnown(t *testing.T) {
 	const day = 24 * time.Hour
 	ways := map[string]func(s *truant, back time.Duration){
@@ -192,8 +193,8 @@ func TestLeftHostThatIsServedAgainRestoresNothing(t *testing.T) {
 	}
 }
 
-// The time is that of the last time in step, and is counted anew when a host that is served again is in
-// step again.
+// The time is that of the last time in step, and is counted anew when a host that is served again
+// is in step again.
 func TestTimeOfALeftHostIsTheLastOneInStep(t *testing.T) {
 	const day = 24 * time.Hour
 	steps := map[string]func(s *truant){

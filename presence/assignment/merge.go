@@ -17,8 +17,8 @@ type Held struct {
 	Ended bool
 }
 
-// Merge applies the records of another pod that are later than those in the book, and stores them, see
-// [Book.Take] and [Book.Keep].
+// Merge applies the records of another pod that are later than those in the book, and stores them,
+// see [Book.Take] and [Book.Keep].
 //
 // It returns ErrUnavailable, or ErrTooMany if there is no room for some records.
 func (b *Book) Merge(records []Record) (Held, error) {
@@ -26,8 +26,8 @@ func (b *Book) Merge(records []Record) (Held, error) {
 	return held, cmp.Or(b.Keep(), err)
 }
 
-// Take applies the records of another pod that are later than those in the book. They, and those that
-// the book had already, are durable when [Book.Keep] has returned nil after that.
+// Take applies the records of another pod that are later than those in the book. They, and those
+// that the book had already, are durable when [Book.Keep] has returned nil after that.
 //
 // It returns ErrTooMany if there is no room for some records.
 func (b *Book) Take(records []Record) (Held, error) {
@@ -72,8 +72,8 @@ func (b *Book) held(records []Record) (h Held) {
 	return h
 }
 
-// knows reports whether the book has a record of the kind, the user and the channel; for a wipe, any
-// assignment or removal of the user.
+// knows reports whether the book has a record of the kind, the user and the channel; for a wipe,
+// any assignment or removal of the user.
 func (b *Book) knows(r *Record) bool {
 	s := b.shard(r.Host, r.User)
 	s.mu.RLock()
@@ -90,8 +90,8 @@ func (b *Book) knows(r *Record) bool {
 	return known
 }
 
-// forgetUnsaved drops a record that waits to be stored, unless it is later than the version. storeMu
-// is held.
+// forgetUnsaved drops a record that waits to be stored, unless it is later than the version.
+// storeMu is held.
 func (b *Book) forgetUnsaved(n name, v Version) {
 	if r, ok := b.unsaved[n]; ok && r.Version.Compare(v) <= 0 {
 		delete(b.unsaved, n)
@@ -112,9 +112,9 @@ func (b *Book) await(fresh []applied) {
 	}
 }
 
-// Keep stores the records that [Book.Take] has applied. Calls that come during a write share the next
-// one. After a failure, it only fails until [Book.Save] has succeeded, because storing all waiting
-// records again at each change would cost more and more.
+// Keep stores the records that [Book.Take] has applied. Calls that come during a write share the
+// next one. After a failure, it only fails until [Book.Save] has succeeded, because storing all
+// waiting records again at each change would cost more and more.
 //
 // It returns ErrUnavailable.
 func (b *Book) Keep() error { return b.save(false) }
@@ -160,8 +160,8 @@ func (b *Book) waiting(retry bool) ([]Record, Store, error) {
 	return slices.Collect(maps.Values(b.unsaved)), b.store, nil
 }
 
-// Unsaved returns the number of records that could not be stored yet. Those of which the first attempt
-// is under way are not among them.
+// Unsaved returns the number of records that could not be stored yet. Those of which the first
+// attempt is under way are not among them.
 func (b *Book) Unsaved() int {
 	b.storeMu.RLock()
 	defer b.storeMu.RUnlock()
@@ -171,8 +171,8 @@ func (b *Book) Unsaved() int {
 	return len(b.unsaved)
 }
 
-// Sweep drops removals that are older than [Retention], records of other kinds that have ended, and those
-// of hosts that are outside the scope for [OutsideRetention].
+// Sweep drops removals that are older than [Retention], records of other kinds that have ended, and
+// those of hosts that are outside the scope for [OutsideRetention].
 func (b *Book) Sweep() error {
 	now := b.now()
 	stale := make([]Record, 0, Shards)

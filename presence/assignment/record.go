@@ -34,7 +34,8 @@ type Record struct {
 	// Value is what the record says, and Until when it ends, in Unix milliseconds. Both are 0 in an
 	// assignment.
 	Value, Until uint64
-	// Local is the part of Value that applies on this pod, see [Book.Revoke]. Pods do not exchange it.
+	// Local is the part of Value that applies on this pod, see [Book.Revoke]. Pods do not exchange
+	// it.
 	Local uint64
 }
 

@@ -11,8 +11,8 @@ import (
 const Skew = 5 * time.Second
 
 // Revoke refuses tokens of users that were issued up to now and [Skew], or up to issuedBefore if it
-// is not 0 (Unix seconds), and those that do not say when they were issued. The revocation lasts for
-// the duration. It returns the records for other pods.
+// is not 0 (Unix seconds), and those that do not say when they were issued. The revocation lasts
+// for the duration. It returns the records for other pods.
 //
 // "Now" is the latest clock of all pods, so that a pod whose clock is behind revokes no less than
 // another one. If it is ahead of the issuer's, tokens that are issued later would be refused too.
@@ -57,8 +57,8 @@ func (b *Book) local(r *Record) uint64 {
 	return r.Value
 }
 
-// Revoked reports whether a token of the user is refused that was issued then (Unix seconds; 0 if it
-// does not say), and for how long its revocation has been made. It does no I/O.
+// Revoked reports whether a token of the user is refused that was issued then (Unix seconds; 0 if
+// it does not say), and for how long its revocation has been made. It does no I/O.
 func (b *Book) Revoked(host presence.HostName, user string, issued int64) (since time.Duration, revoked bool) {
 	v, known := b.valueOf(host, user, KindRevocation)
 	if !known || uint64(max(0, issued)) > v.local || v.until < unixMilli(b.now()) {

@@ -8,7 +8,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/boltfile"
 )
 
-// rewriteBatch is the maximum number of records that are written again, or deleted, in one transaction.
+// rewriteBatch is the maximum number of records that are written again, or deleted, in one
+// transaction.
 const rewriteBatch = 20_000
 
 // Damaged returns the number of records that Load has left out, and the copy of the file that has

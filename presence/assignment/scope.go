@@ -6,13 +6,13 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// A pod of a cluster keeps the records of the hosts that it serves: its scope. The book can have records
-// of other hosts, which the pod has served before, or which it had to confirm. They stay for
-// [OutsideRetention], in case another pod begins to serve the host and nobody else has them.
+// A pod of a cluster keeps the records of the hosts that it serves: its scope. The book can have
+// records of other hosts, which the pod has served before, or which it had to confirm. They stay
+// for [OutsideRetention], in case another pod begins to serve the host and nobody else has them.
 
-// OutsideRetention is how long a book keeps the records of a host that has left its scope, from the last
-// time at which it was in step with other pods ([Book.InStep]). It is that of removals: a record that is
-// kept for longer could restore an assignment whose removal is forgotten.
+// OutsideRetention is how long a book keeps the records of a host that has left its scope, from the
+// last time at which it was in step with other pods ([Book.InStep]). It is that of removals: a
+// record that is kept for longer could restore an assignment whose removal is forgotten.
 const OutsideRetention = Retention
 
 // offerMargin is how long before their end such records are no longer offered to other pods, whose
@@ -33,9 +33,10 @@ func (h *hostState) expired(now time.Time) bool {
 	return h.left.Kind == kindLeft && uint64(OutsideRetention.Milliseconds())+h.left.Value <= unixMilli(now.Truncate(SweepEvery))
 }
 
-// SetScope sets the scope of the book: the hosts for which serves returns true. Records of a host that
-// leaves it are dropped after [OutsideRetention], unless the host comes back. If serves is nil, as it is
-// at first, all hosts are in the scope. sum distinguishes scopes; that of the first one is 0.
+// SetScope sets the scope of the book: the hosts for which serves returns true. Records of a host
+// that leaves it are dropped after [OutsideRetention], unless the host comes back. If serves is
+// nil, as it is at first, all hosts are in the scope. sum distinguishes scopes; that of the first
+// one is 0.
 //
 // serves is called with a lock, so it must not use the book.
 func (b *Book) SetScope(serves func(host presence.HostName) bool, sum uint64) {
@@ -45,16 +46,17 @@ func (b *Book) SetScope(serves func(host presence.HostName) bool, sum uint64) {
 	_ = b.place(unixMilli(b.now()), false) // on failure, the file has records for longer
 }
 
-// Takes reports whether the book takes records of the host that are sent to all pods: the host is in its
-// scope, or it has some.
+// Takes reports whether the book takes records of the host that are sent to all pods: the host is
+// in its scope, or it has some.
 func (b *Book) Takes(host presence.HostName) bool {
 	b.countMu.Lock()
 	defer b.countMu.Unlock()
 	return b.scope == nil || b.hosts[host] != nil || b.scope(host)
 }
 
-// place compares the hosts with the scope, and drops what has been outside for too long. since is the last
-// time in step of a host that was outside from its first record on. For save, see lastInStep.
+// place compares the hosts with the scope, and drops what has been outside for too long. since is
+// the last time in step of a host that was outside from its first record on. For save, see
+// lastInStep.
 func (b *Book) place(since uint64, save bool) error {
 	b.countMu.Lock()
 	left, expired := b.compareScope(b.now(), since, save)
@@ -82,8 +84,8 @@ func (b *Book) place(since uint64, save bool) error {
 	return err
 }
 
-// compareScope compares the hosts with the scope. It returns times in step that remain to be stored, and
-// the hosts that have been outside for too long. countMu is held.
+// compareScope compares the hosts with the scope. It returns times in step that remain to be
+// stored, and the hosts that have been outside for too long. countMu is held.
 func (b *Book) compareScope(now time.Time, since uint64, save bool) (left []Record, expired map[presence.HostName]bool) {
 	if !b.scoped {
 		return nil, nil // nobody knows which hosts are served
@@ -139,7 +141,8 @@ func (b *Book) release(host presence.HostName, h *hostState) {
 	}
 }
 
-// tally changes what is known of the host by n records, and its sum by the XOR of them. countMu is held.
+// tally changes what is known of the host by n records, and its sum by the XOR of them. countMu is
+// held.
 func (b *Book) tally(host presence.HostName, sum uint64, n int) {
 	h := b.hostState(host)
 	h.records += n
@@ -163,8 +166,8 @@ func (b *Book) placeNew(fresh []applied) {
 	}
 }
 
-// takeOut takes all records of the hosts out of memory, and returns them. The records of kindLeft are the
-// last ones, so that a crash before all are deleted leaves them.
+// takeOut takes all records of the hosts out of memory, and returns them. The records of kindLeft
+// are the last ones, so that a crash before all are deleted leaves them.
 func (b *Book) takeOut(hosts map[presence.HostName]bool) (gone []Record) {
 	for i := range b.shards {
 		gone = append(gone, b.shards[i].takeOut(hosts)...)
@@ -206,8 +209,8 @@ func (s *shard) takeOut(hosts map[presence.HostName]bool) (gone []Record) {
 	return gone
 }
 
-// Offered returns the hosts outside the scope for which serves returns true, and whose records another
-// pod can still be given.
+// Offered returns the hosts outside the scope for which serves returns true, and whose records
+// another pod can still be given.
 func (b *Book) Offered(serves func(host presence.HostName) bool) []presence.HostName {
 	now := b.now().Add(offerMargin)
 	b.countMu.Lock()
@@ -224,9 +227,9 @@ func (b *Book) Offered(serves func(host presence.HostName) bool) []presence.Host
 	return list
 }
 
-// Total returns one sum of all records of the hosts in the scope for which in returns true; of all hosts
-// in the scope, if in is nil. Books with equal sums have the same records of these hosts. scope is the sum
-// of the scope.
+// Total returns one sum of all records of the hosts in the scope for which in returns true; of all
+// hosts in the scope, if in is nil. Books with equal sums have the same records of these hosts.
+// scope is the sum of the scope.
 func (b *Book) Total(in func(host presence.HostName) bool) (total, scope uint64) {
 	b.countMu.Lock()
 	defer b.countMu.Unlock()
@@ -241,9 +244,9 @@ func (b *Book) Total(in func(host presence.HostName) bool) (total, scope uint64)
 	return total, b.scopeSum
 }
 
-// Select selects the hosts in the scope for which in returns true; all of the scope, if in is nil. The
-// result is for [Book.Sums] and [Book.Part]; nil if that is every host of the book. scope is the sum of the
-// scope.
+// Select selects the hosts in the scope for which in returns true; all of the scope, if in is nil.
+// The result is for [Book.Sums] and [Book.Part]; nil if that is every host of the book. scope is
+// the sum of the scope.
 func (b *Book) Select(in func(host presence.HostName) bool) (selected func(host presence.HostName) bool, scope uint64) {
 	b.countMu.Lock()
 	defer b.countMu.Unlock()

@@ -86,8 +86,8 @@ func recordsOf(b *Book, host presence.HostName) (n int) {
 	return n
 }
 
-// A host that has left the scope keeps its records for 30 days, over restarts. Then they are dropped from
-// memory and from the file.
+// A host that has left the scope keeps its records for 30 days, over restarts. Then they are
+// dropped from memory and from the file.
 func TestRecordsOutsideTheScopeAreDroppedAfter30Days(t *testing.T) {
 	const ofHost = 5 // records of each host at first
 	begin := time.Now()
@@ -227,7 +227,8 @@ func TestRecordsAreNotOfferedInTheirLastDay(t *testing.T) {
 	}
 }
 
-// A book takes what is sent to all pods only for hosts of its scope, and those that it has records of.
+// A book takes what is sent to all pods only for hosts of its scope, and those that it has records
+// of.
 func TestTakesWhatIsInScopeOrKnown(t *testing.T) {
 	s := newShelf(t)
 	s.SetScope(serving(s.kept), 0)

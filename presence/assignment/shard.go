@@ -62,8 +62,8 @@ type placed struct {
 	sum     uint64  // change in the sum of the shard, see sumOf
 }
 
-// put stores a record if it is later than the present one. A record without a present one also needs
-// room, unless it is a wipe that removes an assignment.
+// put stores a record if it is later than the present one. A record without a present one also
+// needs room, unless it is a wipe that removes an assignment.
 func (s *shard) put(r *Record, room func() bool) placed {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,7 +124,8 @@ func removesAssignment(entries []entry, v Version) bool {
 	return slices.ContainsFunc(entries, func(e entry) bool { return e.mode != None && e.version.Compare(v) <= 0 })
 }
 
-// cover separates the entries that a wipe of the version removes. An earlier wipe is not among them.
+// cover separates the entries that a wipe of the version removes. An earlier wipe is not among
+// them.
 func cover(entries []entry, v Version) (left, covered []entry) {
 	left = slices.DeleteFunc(entries, func(e entry) bool {
 		ends := e.channel != "" && e.version.Compare(v) <= 0
@@ -137,7 +138,8 @@ func cover(entries []entry, v Version) (left, covered []entry) {
 }
 
 // latest returns the latest version for the user and the channel, and whether it is of a blind
-// removal that has removed something. If channel is empty, it is the latest version of all channels.
+// removal that has removed something. If channel is empty, it is the latest version of all
+// channels.
 func (s *shard) latest(k userKey, channel string) (v Version, ended bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -228,8 +230,8 @@ func sumOf(r *Record) uint64 {
 // Sums has the sum of each part of a book. Books with equal sums have the same records.
 type Sums [Shards]uint64
 
-// Sums returns the sums of the hosts for which in returns true, for which it reads all records. If in is
-// nil, the sums are of all hosts, and it does not.
+// Sums returns the sums of the hosts for which in returns true, for which it reads all records. If
+// in is nil, the sums are of all hosts, and it does not.
 func (b *Book) Sums(in func(host presence.HostName) bool) *Sums {
 	sums := new(Sums)
 	for i := range b.shards {
@@ -245,15 +247,15 @@ func (b *Book) Sums(in func(host presence.HostName) bool) *Sums {
 	return sums
 }
 
-// Part returns the records of a part, from 0 to Shards-1, of the hosts for which in returns true; of all,
-// if in is nil.
+// Part returns the records of a part, from 0 to Shards-1, of the hosts for which in returns true;
+// of all, if in is nil.
 func (b *Book) Part(i int, in func(host presence.HostName) bool) (list []Record) {
 	b.shards[i].visit(in, func(r Record) { list = append(list, r) })
 	return list
 }
 
-// visit calls take with the records of the hosts for which in returns true, under the lock. If in is nil,
-// that is all.
+// visit calls take with the records of the hosts for which in returns true, under the lock. If in
+// is nil, that is all.
 func (s *shard) visit(in func(host presence.HostName) bool, take func(r Record)) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -7,8 +7,8 @@ import (
 )
 
 // Kind is what a record says. Records of other kinds than [KindAssignment] have values that only
-// grow: of two revocations of one user, the greater of each field applies. Of two epochs of one shard,
-// the greater one applies, and of equal ones the later version.
+// grow: of two revocations of one user, the greater of each field applies. Of two epochs of one
+// shard, the greater one applies, and of equal ones the later version.
 type Kind uint8
 
 // Kinds of records.
@@ -91,8 +91,8 @@ func (r *Record) validValue() bool {
 
 // applyValue merges a record of another kind with the present one, and returns the result. Of a
 // record from another pod, it decides which part of the value applies here. If the record changes
-// nothing, the result is the record itself. full is set if bounded is, and there is no room for a new
-// record.
+// nothing, the result is the record itself. full is set if bounded is, and there is no room for a
+// new record.
 func (b *Book) applyValue(r *Record, bounded bool) (merged applied, ok, full bool) {
 	if r.Local == 0 {
 		r.Local = b.local(r)

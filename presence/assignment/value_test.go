@@ -367,8 +367,8 @@ func TestFileMergesValues(t *testing.T) {
 	}
 }
 
-// BenchmarkRevocations reports what 10,000 revocations take on the heap and in the file, and how long
-// a start reads them.
+// BenchmarkRevocations reports what 10,000 revocations take on the heap and in the file, and how
+// long a start reads them.
 func BenchmarkRevocations(b *testing.B) {
 	const users = 10_000
 	portal := mustHost(b, "portal.example.com")

@@ -62,7 +62,8 @@ func TestRemovalOfWhatThePodDoesNotHave(t *testing.T) {
 	}
 }
 
-// A pod whose clock is behind learns from a merge that its change is the earlier one, and makes it again.
+// A pod whose clock is behind learns from a merge that its change is the earlier one, and makes it
+// again.
 func TestChangeIsMadeAgainAboveWhatAnotherPodHas(t *testing.T) {
 	a, b, portal := twoBooks(t)
 	b.now = clockAt(time.Now().Add(time.Hour))
@@ -153,8 +154,8 @@ func TestFileForgetsWhatAWipeEnds(t *testing.T) {
 	}
 }
 
-// A name that no channel can have removes nothing: an empty one would be a wipe, and others would look like damage in the
-// file.
+// A name that no channel can have removes nothing: an empty one would be a wipe, and others would
+// look like damage in the file.
 func TestRemovalOfANameThatNoChannelHas(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
 	dir := t.TempDir()
@@ -258,8 +259,8 @@ func checkCounts(t *testing.T, b *Book) {
 	}
 }
 
-// A removal of all channels needs no room for a record of its own where it removes one: otherwise, an
-// assignment would stay on a pod whose host is full.
+// A removal of all channels needs no room for a record of its own where it removes one: otherwise,
+// an assignment would stay on a pod whose host is full.
 func TestWipeThatRemovesSomethingNeedsNoRoom(t *testing.T) {
 	for name, full := range map[string]func(b *Book, host presence.HostName){
 		"records":        func(b *Book, host presence.HostName) { b.kept.hosts[host] += MaxOfHost },
@@ -286,8 +287,8 @@ func TestWipeThatRemovesSomethingNeedsNoRoom(t *testing.T) {
 	}
 }
 
-// A blind removal has removed something, and the pod that made it never learned that. A later one, of
-// the channel or of all, says so again, because it must be kept for as long.
+// A blind removal has removed something, and the pod that made it never learned that. A later one,
+// of the channel or of all, says so again, because it must be kept for as long.
 func TestLaterBlindRemovalHasRemovedTheSame(t *testing.T) {
 	channel := func() Wish { return Wish{User: "ada", Channels: []Assignment{{Channel: "sales"}}} }
 	wipe := func() Wish { return Wish{User: "ada"} }
@@ -309,7 +310,8 @@ func TestLaterBlindRemovalHasRemovedTheSame(t *testing.T) {
 	}
 }
 
-// While the disk is full, other pods can assign and wipe without end. What a wipe ends needs no saving.
+// While the disk is full, other pods can assign and wipe without end. What a wipe ends needs no
+// saving.
 func TestWipeEndsWhatIsNotSaved(t *testing.T) {
 	a, _, portal := twoBooks(t)
 	store := new(fragile)

@@ -172,8 +172,8 @@ func (ch *channel) part(src *source) *part {
 	return nil
 }
 
-// updateClass applies the classes of the parts. If pods differ, because one has not applied a reload
-// yet, the class that tells less applies. Without parts, the last class stays.
+// updateClass applies the classes of the parts. If pods differ, because one has not applied a
+// reload yet, the class that tells less applies. Without parts, the last class stays.
 func (ch *channel) updateClass() {
 	first := true
 	for i := range ch.parts {
@@ -256,7 +256,8 @@ func (sh *shard) dropIfEmpty(ch *channel) {
 	}
 }
 
-// mark records that something may have to be told of a channel, and of a seat of it if there is one.
+// mark records that something may have to be told of a channel, and of a seat of it if there is
+// one.
 func (sh *shard) mark(ch *channel, st *seat) {
 	if sh.muted() {
 		if st != nil && !st.visible() {

@@ -71,8 +71,9 @@ const MaxState = 500
 // Sink receives the events of the shards that this pod owns.
 type Sink interface {
 	// Put queues events of one shard, in order. For one shard, it is called by one goroutine at a
-	// time. It must not wait for the network, but may wait for the disk. full reports that events of
-	// the shard were thrown away: it has no further events until [Speaker.Restart] is called for it.
+	// time. It must not wait for the network, but may wait for the disk. full reports that events
+	// of the shard were thrown away: it has no further events until [Speaker.Restart] is called for
+	// it.
 	Put(events []Event) (full bool)
 	// Name returns the JSON object that names each user, or "" for one that no event names. It may
 	// take as long as a plugin takes.

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// graceHeap has the ends of grace periods. The first one is at index 0. Those that are over because the
-// user came back stay until then.
+// graceHeap has the ends of grace periods. The first one is at index 0. Those that are over because
+// the user came back stay until then.
 type graceHeap []graceEnd
 
 type graceEnd struct {
@@ -38,8 +38,8 @@ func (g *graceHeap) Pop() any {
 	return end
 }
 
-// expireGrace ends the grace periods that are over, and returns the end of the next one; 0 if there is
-// none.
+// expireGrace ends the grace periods that are over, and returns the end of the next one; 0 if there
+// is none.
 func (sh *shard) expireGrace(now time.Duration) time.Duration {
 	for len(sh.grace) > 0 && sh.grace[0].at <= now {
 		switch end := heap.Pop(&sh.grace).(graceEnd); {

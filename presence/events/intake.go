@@ -112,8 +112,8 @@ func (s *Speaker) work() {
 	}
 }
 
-// refreshEpochs records the epochs again whose records are old. Many can be due at once, and each waits
-// for the disk. It ends with Close.
+// refreshEpochs records the epochs again whose records are old. Many can be due at once, and each
+// waits for the disk. It ends with Close.
 func (s *Speaker) refreshEpochs() {
 	type old struct {
 		host  presence.HostName

@@ -35,8 +35,8 @@ func (e ends) run() {
 	}
 }
 
-// reviewAll finds the shards that this pod owns now, and asks pods that have come for their parts. The
-// lock is held.
+// reviewAll finds the shards that this pod owns now, and asks pods that have come for their parts.
+// The lock is held.
 func (s *Speaker) reviewAll() (ends ends) {
 	now, next := time.Now(), time.Time{}
 	s.fresh = nil
@@ -65,8 +65,8 @@ func (s *Speaker) reviewAll() (ends ends) {
 	return ends
 }
 
-// reviewFresh is reviewAll for the hosts that were added since the last review: anybody may open hosts
-// of a wildcard, of which there may be many. The lock is held.
+// reviewFresh is reviewAll for the hosts that were added since the last review: anybody may open
+// hosts of a wildcard, of which there may be many. The lock is held.
 func (s *Speaker) reviewFresh() (ends ends) {
 	now := time.Now()
 	for _, h := range s.fresh {
@@ -79,7 +79,8 @@ func (s *Speaker) reviewFresh() (ends ends) {
 	return ends
 }
 
-// reviewLater schedules a review of all hosts, unless one is due earlier or at is zero. The lock is held.
+// reviewLater schedules a review of all hosts, unless one is due earlier or at is zero. The lock is
+// held.
 func (s *Speaker) reviewLater(now, at time.Time) {
 	if limit := now.Add(missingEvery); at.After(limit) {
 		at = limit
@@ -134,9 +135,9 @@ func (s *Speaker) review(h *host, now time.Time) (ends ends) {
 	return ends
 }
 
-// renewal is when the shards of a host begin new epochs because of a missing pod. It may speak, in an
-// epoch that is greater than that of this pod, and end before this one learns of that. After a time in
-// which this pod heard nothing, any pod may have done so.
+// renewal is when the shards of a host begin new epochs because of a missing pod. It may speak, in
+// an epoch that is greater than that of this pod, and end before this one learns of that. After a
+// time in which this pod heard nothing, any pod may have done so.
 type renewal struct {
 	at    time.Time // zero if no pod is missing
 	pause time.Duration
@@ -152,7 +153,8 @@ const (
 	missingEvery = 5 * time.Second
 )
 
-// due reports whether to begin new epochs: a pod is missing for some time, or no longer for a moment.
+// due reports whether to begin new epochs: a pod is missing for some time, or no longer for a
+// moment.
 func (r *renewal) due(missing bool, now time.Time) bool {
 	switch {
 	case missing && (r.at.IsZero() || r.last):
@@ -250,7 +252,8 @@ const (
 	calmAfter = 30 * time.Second
 )
 
-// beginAgain begins a new epoch of a shard, after a pause if the last one is young. The lock is held.
+// beginAgain begins a new epoch of a shard, after a pause if the last one is young. The lock is
+// held.
 func (s *Speaker) beginAgain(sh *shard, now time.Time) {
 	if sh.again {
 		return

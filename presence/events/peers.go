@@ -7,8 +7,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
-// Peers are the other pods of the deployment. A pod is named by the key of its run. The methods must
-// not block or call the Speaker.
+// Peers are the other pods of the deployment. A pod is named by the key of its run. The methods
+// must not block or call the Speaker.
 type Peers interface {
 	// Clock returns the reading of the cluster's clock, in milliseconds.
 	Clock() uint64
@@ -19,14 +19,14 @@ type Peers interface {
 	Self() string
 	// Speakers returns the other pods that are alive and have events for the host.
 	Speakers(host presence.HostName) []string
-	// Misses reports whether a pod is missing, or was until lately. It may speak, whatever it had events
-	// for when it was last heard.
+	// Misses reports whether a pod is missing, or was until lately. It may speak, whatever it had
+	// events for when it was last heard.
 	Misses() bool
 	// Sources returns the other pods that are alive and may serve the host.
 	Sources(host presence.HostName) []string
-	// Ask asks a pod for its part of a shard, with the users who are online if users is set. The pod
-	// sends it, and then its changes, to [Speaker.Merge] with the ID. It is asked again until it has
-	// answered, or until it is gone.
+	// Ask asks a pod for its part of a shard, with the users who are online if users is set. The
+	// pod sends it, and then its changes, to [Speaker.Merge] with the ID. It is asked again until
+	// it has answered, or until it is gone.
 	Ask(pod string, id uint64, host presence.HostName, shard uint8, users bool)
 	// Drop ends what Ask began.
 	Drop(pod string, id uint64)

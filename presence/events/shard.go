@@ -24,8 +24,8 @@ const gatherTime = 5 * time.Second
 // thisPod is the key of this pod in shard.sources.
 const thisPod = ""
 
-// shard is one shard of a host, of which this pod is or was the owner. The lock of the Speaker guards
-// it.
+// shard is one shard of a host, of which this pod is or was the owner. The lock of the Speaker
+// guards it.
 type shard struct {
 	host   *host
 	number uint8
@@ -222,8 +222,8 @@ const (
 	retryDoubles = 6
 )
 
-// install makes an epoch begin that was recorded, or schedules another try. It returns the source of
-// this pod that is no longer used.
+// install makes an epoch begin that was recorded, or schedules another try. It returns the source
+// of this pod that is no longer used.
 func (s *Speaker) install(sh *shard, turn, epoch uint64, local *source, err error) (old *source) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -273,6 +273,6 @@ func (s *Speaker) turnOf(sh *shard) turn {
 	return turn{sh, sh.turn, sh.epoch, sh.host.name, int64(s.clock())}
 }
 
-// over reports whether another epoch has begun or will begin, or the shard has another owner. The lock
-// is held.
+// over reports whether another epoch has begun or will begin, or the shard has another owner. The
+// lock is held.
 func (t turn) over() bool { return t.shard.turn != t.number || t.again || t.halted }

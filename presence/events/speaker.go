@@ -19,16 +19,16 @@ type Config struct {
 	Epochs   Epochs
 	Wanted   func(host presence.HostName) Wanted // by the configuration in effect; it must not block
 	Logger   *zap.Logger
-	// Named calls visit for each host that the configuration in effect names: their epochs begin also if
-	// nobody knows that they had any. If nil, there are none.
+	// Named calls visit for each host that the configuration in effect names: their epochs begin
+	// also if nobody knows that they had any. If nil, there are none.
 	Named func(visit func(host presence.HostName))
 }
 
 // Speaker speaks for the shards that this pod owns. Its methods are safe for concurrent use.
 //
 // Changes of this pod's connections are noted with the lock of their host held, and everything else
-// is done by goroutines of the Speaker: the worker decides which shards this pod owns, and each shard
-// that has something to do has a goroutine meanwhile, which alone calls the Sink for it.
+// is done by goroutines of the Speaker: the worker decides which shards this pod owns, and each
+// shard that has something to do has a goroutine meanwhile, which alone calls the Sink for it.
 type Speaker struct {
 	cfg    Config
 	epoch  time.Time // see now
@@ -40,8 +40,8 @@ type Speaker struct {
 	all     sync.WaitGroup
 	telling sync.WaitGroup // goroutines of shards
 
-	// mu guards the fields below and all shards. It is never locked with the lock of a host or of the
-	// registry held, and no lock of a host is waited for while it is held.
+	// mu guards the fields below and all shards. It is never locked with the lock of a host or of
+	// the registry held, and no lock of a host is waited for while it is held.
 	mu     sync.Mutex
 	closed bool
 	peers  Peers // nil if this pod is alone
@@ -76,8 +76,8 @@ func New(cfg Config) *Speaker {
 	return s
 }
 
-// Close ends the goroutines. What is not in the Sink by then is not told: the next owner begins a new
-// epoch.
+// Close ends the goroutines. What is not in the Sink by then is not told: the next owner begins a
+// new epoch.
 func (s *Speaker) Close() {
 	s.closing.Do(func() {
 		s.mu.Lock()
@@ -94,8 +94,8 @@ func (s *Speaker) Close() {
 	})
 }
 
-// Suspend ends the ownership of all shards until [Speaker.SetPeers]. When it returns, nothing is put into
-// the Sink.
+// Suspend ends the ownership of all shards until [Speaker.SetPeers]. When it returns, nothing is
+// put into the Sink.
 func (s *Speaker) Suspend() {
 	s.mu.Lock()
 	s.forgetAll()
@@ -106,7 +106,8 @@ func (s *Speaker) Suspend() {
 	s.telling.Wait()
 }
 
-// Refresh applies the configuration in effect. Hosts whose [Wanted].Sum has changed begin new epochs.
+// Refresh applies the configuration in effect. Hosts whose [Wanted].Sum has changed begin new
+// epochs.
 func (s *Speaker) Refresh() {
 	var known []presence.HostName
 	s.cfg.Epochs.EpochHosts(func(h presence.HostName) { known = append(known, h) })
@@ -136,8 +137,8 @@ func (s *Speaker) Refresh() {
 	s.intake.noteReview()
 }
 
-// Restart begins a new epoch of a shard as soon as possible, because the Sink has thrown away events
-// of it. Epochs that follow each other have pauses that grow.
+// Restart begins a new epoch of a shard as soon as possible, because the Sink has thrown away
+// events of it. Epochs that follow each other have pauses that grow.
 func (s *Speaker) Restart(host presence.HostName, shard uint8) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,8 +147,8 @@ func (s *Speaker) Restart(host presence.HostName, shard uint8) {
 	}
 }
 
-// OnEpoch handles that another pod has raised the recorded epoch of a shard, or, with tie set, that two
-// pods may have begun the same one.
+// OnEpoch handles that another pod has raised the recorded epoch of a shard, or, with tie set, that
+// two pods may have begun the same one.
 func (s *Speaker) OnEpoch(host presence.HostName, shard uint8, epoch uint64, tie bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -200,13 +201,14 @@ func (s *Speaker) addHost(name presence.HostName) bool {
 	return true
 }
 
-// residues is the number of residues of epochs. Each pod has one, and begins only epochs with it: two
-// pods that do not hear each other, and so cannot know each other's epochs, begin the same one only if
-// they have the same residue, see OnEpoch. It is also how far an epoch can be ahead of the clock, in
-// milliseconds.
+// residues is the number of residues of epochs. Each pod has one, and begins only epochs with it:
+// two pods that do not hear each other, and so cannot know each other's epochs, begin the same one
+// only if they have the same residue, see OnEpoch. It is also how far an epoch can be ahead of the
+// clock, in milliseconds.
 const residues = 4096
 
-// align returns the least epoch from a number on that has the residue of this pod. The lock is held.
+// align returns the least epoch from a number on that has the residue of this pod. The lock is
+// held.
 func (s *Speaker) align(epoch uint64) uint64 {
 	return epoch + (s.residue()+residues-epoch%residues)%residues
 }
@@ -223,8 +225,8 @@ func (s *Speaker) residue() uint64 {
 	return xxhash.Sum64String(name) % residues
 }
 
-// now returns the time since the Speaker was created. Grace periods use it because it is smaller than
-// a time.Time; it is never 0.
+// now returns the time since the Speaker was created. Grace periods use it because it is smaller
+// than a time.Time; it is never 0.
 func (s *Speaker) now() time.Duration { return time.Since(s.epoch) + 1 }
 
 // clock returns the reading of the cluster's clock. The lock is held.

@@ -94,7 +94,8 @@ const (
 	countPause = 5 * time.Second
 )
 
-// countDue reports whether the number of connections of a channel is told now, and records that it is.
+// countDue reports whether the number of connections of a channel is told now, and records that it
+// is.
 func (sh *shard) countDue(ch *channel, there bool, now time.Duration) bool {
 	conns := ch.conns
 	switch {
@@ -238,8 +239,8 @@ func (s *Speaker) state(sh *shard) {
 	}
 }
 
-// stateOf marks a channel as told, and returns its count, the number of connections if that is told, and
-// the seats to name. It returns false if there is nothing to tell.
+// stateOf marks a channel as told, and returns its count, the number of connections if that is
+// told, and the seats to name. It returns false if there is nothing to tell.
 func (s *Speaker) stateOf(t turn, name string) (count, conns int, seats []*seat, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

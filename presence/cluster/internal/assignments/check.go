@@ -144,9 +144,9 @@ func (a *Keeper) endCheck() {
 	}
 }
 
-// answer sends what the other pod has not been sent of hosts that only it serves. Then it sends the parts that
-// differ, beginning with a random one. So an answer that is too long, and that the other pod has no room for, is
-// followed by one about other parts.
+// answer sends what the other pod has not been sent of hosts that only it serves. Then it sends the
+// parts that differ, beginning with a random one. So an answer that is too long, and that the other
+// pod has no room for, is followed by one about other parts.
 func (a *Keeper) answer(from link.Peer, check *message.AssignmentCheck) {
 	chosen, ok := a.choose(from, check.Scope)
 	if !ok {

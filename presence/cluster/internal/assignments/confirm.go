@@ -6,11 +6,12 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// maxPending is the number of messages that may wait to be stored. Above it, whoever brings another one
-// waits for the disk.
+// maxPending is the number of messages that may wait to be stored. Above it, whoever brings another
+// one waits for the disk.
 const maxPending = 1024
 
-// received is a message of another pod whose records are applied, and confirmed when they are stored.
+// received is a message of another pod whose records are applied, and confirmed when they are
+// stored.
 type received struct {
 	from link.Peer
 	id   uint64
@@ -18,8 +19,8 @@ type received struct {
 	part bool // there was no room for some of its records
 }
 
-// apply applies the records of another pod. It does not wait for the disk: what arrives during a write
-// shares the next one, however many pods send.
+// apply applies the records of another pod. It does not wait for the disk: what arrives during a
+// write shares the next one, however many pods send.
 func (a *Keeper) apply(from link.Peer, m *message.Assignments) {
 	held, err := a.book.Take(m.Records)
 	waiting := 0
@@ -49,8 +50,8 @@ func (a *Keeper) storeReceived(stop <-chan struct{}) {
 	}
 }
 
-// confirm stores the records of other pods, and confirms them. If they cannot be stored, their senders
-// name this pod as missing; the book keeps them for its next attempt.
+// confirm stores the records of other pods, and confirms them. If they cannot be stored, their
+// senders name this pod as missing; the book keeps them for its next attempt.
 func (a *Keeper) confirm() {
 	a.mu.Lock()
 	list := a.pending

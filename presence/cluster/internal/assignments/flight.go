@@ -14,14 +14,14 @@ import (
 )
 
 const (
-	// maxDelay is how long changes wait at most to travel with others. They do not wait at all unless
-	// the flight before theirs is under way.
+	// maxDelay is how long changes wait at most to travel with others. They do not wait at all
+	// unless the flight before theirs is under way.
 	maxDelay = 2 * time.Millisecond
-	// gather is how long later versions are awaited after the first report of one. Pods can have different
-	// ones, and making a change again above each would take many flights.
+	// gather is how long later versions are awaited after the first report of one. Pods can have
+	// different ones, and making a change again above each would take many flights.
 	gather = 10 * time.Millisecond
-	// maxShared is the number of records from which on a flight takes no more. So a small change does
-	// not wait for many large ones.
+	// maxShared is the number of records from which on a flight takes no more. So a small change
+	// does not wait for many large ones.
 	maxShared = 1024
 )
 
@@ -53,13 +53,13 @@ func newFlight(began time.Time, host presence.HostName, records []assignment.Rec
 // shared reports whether the flight has several changes. It must have left.
 func (f *flight) shared() bool { return f.changes > 1 }
 
-// split reports whether the changes must travel again, each alone: of a report about several, nobody
-// knows which one it is about. Such a flight ends at once, because what it waits for would take the time
-// of the flights that follow.
+// split reports whether the changes must travel again, each alone: of a report about several,
+// nobody knows which one it is about. Such a flight ends at once, because what it waits for would
+// take the time of the flights that follow.
 func (f *flight) split() bool { return f.shared() && (f.held != assignment.Held{} || f.refused) }
 
-// enqueue makes the records travel with the next flight of the host, and returns it. It returns nil if
-// Run has ended.
+// enqueue makes the records travel with the next flight of the host, and returns it. It returns nil
+// if Run has ended.
 func (a *Keeper) enqueue(host presence.HostName, records []assignment.Record, stop <-chan struct{}) *flight {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -90,7 +90,8 @@ func (a *Keeper) startAlone(began time.Time, host presence.HostName, records []a
 	return f
 }
 
-// deliver waits for the flight before, sends the records, and repeats them to pods that do not confirm.
+// deliver waits for the flight before, sends the records, and repeats them to pods that do not
+// confirm.
 func (a *Keeper) deliver(f, before *flight, stop <-chan struct{}) {
 	if before != nil {
 		late := time.NewTimer(maxDelay)
@@ -133,8 +134,8 @@ func (a *Keeper) deliver(f, before *flight, stop <-chan struct{}) {
 	close(f.over)
 }
 
-// publish sends the records to all pods, and once more to those that must confirm them and do not serve the
-// host: these take no notice of what is for all.
+// publish sends the records to all pods, and once more to those that must confirm them and do not
+// serve the host: these take no notice of what is for all.
 func (a *Keeper) publish(f *flight) {
 	serving := a.members.Serving(f.host, membership.ScopeAll, true)
 	for _, m := range f.messages {
@@ -187,9 +188,9 @@ func (a *Keeper) await(ctx context.Context, f *flight, reported, stop <-chan str
 	return r
 }
 
-// nameConfirming makes the flight wait for all pods that must confirm it, and reports whether there are
-// new ones. A pod that has joined meanwhile may have compared its book with that of another pod before
-// that one had the records.
+// nameConfirming makes the flight wait for all pods that must confirm it, and reports whether there
+// are new ones. A pod that has joined meanwhile may have compared its book with that of another pod
+// before that one had the records.
 func (a *Keeper) nameConfirming(f *flight) (more bool) {
 	var added []link.Peer
 	confirming := a.members.Confirming(f.host)

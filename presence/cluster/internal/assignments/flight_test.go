@@ -13,7 +13,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// A change is complete when each pod that serves its host has stored it. The others have no part in it.
+// A change is complete when each pod that serves its host has stored it. The others have no part in
+// it.
 func TestChangeWaitsForPodsThatServeItsHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, host, other := new(clustertest.Lab), mustHost(t, "example.com"), mustHost(t, "b.example.com")
@@ -134,8 +135,8 @@ func TestEndOfAChange(t *testing.T) {
 	}
 }
 
-// Changes that are made while another one travels share one message, and travel again alone if the other pod
-// has a later version: nobody knows of which.
+// Changes that are made while another one travels share one message, and travel again alone if the
+// other pod has a later version: nobody knows of which.
 func TestChangesTravelTogether(t *testing.T) {
 	for _, later := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -200,7 +201,8 @@ func TestChangeEndsWithItsCaller(t *testing.T) {
 	})
 }
 
-// A pod that does not serve a host takes no notice of changes for all, and keeps and confirms those for it alone.
+// A pod that does not serve a host takes no notice of changes for all, and keeps and confirms those
+// for it alone.
 func TestPodTakesWhatIsForItAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, host, other := new(clustertest.Lab), mustHost(t, "example.com"), mustHost(t, "b.example.com")

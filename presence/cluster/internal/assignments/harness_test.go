@@ -151,7 +151,8 @@ func (p *testPod) spread(host presence.HostName, records []assignment.Record, se
 	}
 }
 
-// scripted is a pod that does only what the test says. It keeps what it was sent alone about assignments.
+// scripted is a pod that does only what the test says. It keeps what it was sent alone about
+// assignments.
 type scripted struct {
 	*clustertest.Script
 	mu    sync.Mutex

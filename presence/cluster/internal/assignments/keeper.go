@@ -1,13 +1,14 @@
 // Package assignments keeps the book of assignments equal on all pods.
 //
-// A [Keeper] sends changes to all pods and waits for their confirmations (spread.go, flight.go). It stores
-// those of others, and confirms them (confirm.go). It compares the book with those of other pods every few
-// seconds, and requests what differs (check.go). After times in which this pod may not have received
-// complete changes, it does so at once, until it has them (whole.go, pursue.go). It has subjects of its
-// own, because handling their messages waits for the disk, and the inbox must not wait.
+// A [Keeper] sends changes to all pods and waits for their confirmations (spread.go, flight.go). It
+// stores those of others, and confirms them (confirm.go). It compares the book with those of other
+// pods every few seconds, and requests what differs (check.go). After times in which this pod may
+// not have received complete changes, it does so at once, until it has them (whole.go, pursue.go).
+// It has subjects of its own, because handling their messages waits for the disk, and the inbox
+// must not wait.
 //
-// Keeper.mu guards the check in progress, what is known of other pods, and the changes that wait for
-// confirmations. It is not held while messages are sent, or while records are read or stored.
+// Keeper.mu guards the check in progress, what is known of other pods, and the changes that wait
+// for confirmations. It is not held while messages are sent, or while records are read or stored.
 package assignments
 
 import (
@@ -159,8 +160,8 @@ func (a *Keeper) PodDown(p link.Peer) {
 	a.due.Wake()
 }
 
-// Run announces the sum, sends checks, repeats what is not answered, and stores what other pods send,
-// until stop is closed. When it returns, no flight sends any more.
+// Run announces the sum, sends checks, repeats what is not answered, and stores what other pods
+// send, until stop is closed. When it returns, no flight sends any more.
 func (a *Keeper) Run(stop <-chan struct{}) {
 	var storing sync.WaitGroup
 	storing.Go(func() { a.storeReceived(stop) })
@@ -188,7 +189,8 @@ func (a *Keeper) Run(stop <-chan struct{}) {
 	}
 }
 
-// endFlights prevents new flights, and waits for those that are under way. They end when stop is closed.
+// endFlights prevents new flights, and waits for those that are under way. They end when stop is
+// closed.
 func (a *Keeper) endFlights() {
 	a.mu.Lock()
 	a.closed = true

@@ -39,8 +39,8 @@ func (a *Keeper) step(now time.Time) (next time.Time) {
 	return next
 }
 
-// checkPatience returns how long the pod may take for the next message of its answer to the check in
-// progress.
+// checkPatience returns how long the pod may take for the next message of its answer to the check
+// in progress.
 func (a *Keeper) checkPatience() time.Duration {
 	if s := a.pods[a.check.to]; s != nil && !s.agreed {
 		return s.patience()
@@ -71,8 +71,8 @@ func (a *Keeper) requestTotals(heard []link.Peer, now time.Time) (next time.Time
 	return next
 }
 
-// nextToCheck returns the pod to check next: if possible, one that is whole. The first check does not
-// wait until all pods have told their totals.
+// nextToCheck returns the pod to check next: if possible, one that is whole. The first check does
+// not wait until all pods have told their totals.
 func (a *Keeper) nextToCheck(heard []link.Peer) (best link.Peer, ok bool) {
 	var chosen *standing
 	wait := false
@@ -89,8 +89,8 @@ func (a *Keeper) nextToCheck(heard []link.Peer) (best link.Peer, ok bool) {
 	return best, chosen != nil && !wait
 }
 
-// agree records that this pod has all records that the pod of an ended check had when the check began,
-// and reports whether it did not have them before. a.mu is held.
+// agree records that this pod has all records that the pod of an ended check had when the check
+// began, and reports whether it did not have them before. a.mu is held.
 func (a *Keeper) agree(c check) (doubted bool) {
 	s := a.pods[c.to]
 	if s == nil {

@@ -11,20 +11,21 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// The book has the records of the hosts that this pod serves, its scope, and for a while those of others
-// (assignment.Book.SetScope). Two pods compare what they have of the hosts that both serve. They take
-// notice of a total or a check only if its scope shows that each knows the present sites of the other one.
-// So an answer to a pod that begins to serve a host has the records of that host, and shows that what is
-// complete later waits for this pod.
+// The book has the records of the hosts that this pod serves, its scope, and for a while those of
+// others (assignment.Book.SetScope). Two pods compare what they have of the hosts that both serve.
+// They take notice of a total or a check only if its scope shows that each knows the present sites
+// of the other one. So an answer to a pod that begins to serve a host has the records of that host,
+// and shows that what is complete later waits for this pod.
 //
-// What a pod has of hosts that it does not serve is in no sum. It is sent with answers to checks, once to each
-// pod that serves them.
+// What a pod has of hosts that it does not serve is in no sum. It is sent with answers to checks,
+// once to each pod that serves them.
 
 // maxScopes limits the sites that are remembered, see Keeper.before.
 const maxScopes = 8
 
-// beginning is how long logins may wait for the revocations of a host that this pod begins to serve, from then on: as
-// long as they wait for those of other pods when it starts. Later, something keeps the others from answering.
+// beginning is how long logins may wait for the revocations of a host that this pod begins to
+// serve, from then on: as long as they wait for those of other pods when it starts. Later,
+// something keeps the others from answering.
 const beginning = 5 * time.Second
 
 // siteChange is that this pod served other sites until then.
@@ -33,8 +34,8 @@ type siteChange struct {
 	at     time.Time
 }
 
-// SetSites handles that this pod serves other hosts, which it has announced to other pods. It may lack
-// complete changes of those that it did not serve before.
+// SetSites handles that this pod serves other hosts, which it has announced to other pods. It may
+// lack complete changes of those that it did not serve before.
 func (a *Keeper) SetSites() {
 	if a == nil {
 		return
@@ -89,8 +90,8 @@ func add(list []*sites.Served, s *sites.Served) []*sites.Served {
 	return append(slices.Clip(list), s)
 }
 
-// SyncedFor reports whether this pod serves the host, and has all changes of it that other pods have called
-// complete. If a is nil, it returns true.
+// SyncedFor reports whether this pod serves the host, and has all changes of it that other pods
+// have called complete. If a is nil, it returns true.
 func (a *Keeper) SyncedFor(host presence.HostName) bool {
 	if a == nil {
 		return true
@@ -107,9 +108,9 @@ func (a *Keeper) SyncedFor(host presence.HostName) bool {
 	return synced || a.synced()
 }
 
-// Begins reports whether this pod has begun to serve the host in the last seconds, and may lack the complete changes of
-// it, such as revocations. It is true for a host that it does not serve: it may be about to. If a is nil, it returns
-// false.
+// Begins reports whether this pod has begun to serve the host in the last seconds, and may lack the
+// complete changes of it, such as revocations. It is true for a host that it does not serve: it may
+// be about to. If a is nil, it returns false.
 func (a *Keeper) Begins(host presence.HostName) bool {
 	if a == nil || a.SyncedFor(host) {
 		return false
@@ -128,8 +129,8 @@ func (a *Keeper) currentChanges() []siteChange {
 	return slices.DeleteFunc(a.changes, func(c siteChange) bool { return time.Since(c.at) >= beginning })
 }
 
-// SitesChanged handles that another pod serves other hosts, or that its sites are known now. It may have what
-// this pod lacks, of hosts that it no longer serves.
+// SitesChanged handles that another pod serves other hosts, or that its sites are known now. It may
+// have what this pod lacks, of hosts that it no longer serves.
 func (a *Keeper) SitesChanged(p link.Peer) {
 	if a == nil {
 		return
@@ -153,8 +154,8 @@ func (s *standing) askAgain() {
 	}
 }
 
-// total returns the total for a pod. ok is false while its sites are not known, or those of this pod are
-// being changed.
+// total returns the total for a pod. ok is false while its sites are not known, or those of this
+// pod are being changed.
 func (a *Keeper) total(p link.Peer) (m *message.AssignmentTotal, ok bool) {
 	shared, ok := a.members.Shared(p)
 	if !ok {
@@ -166,7 +167,8 @@ func (a *Keeper) total(p link.Peer) (m *message.AssignmentTotal, ok bool) {
 	}, scope == shared.Own
 }
 
-// noteInStep tells the book that it has what all others have, unless a pod can be alive that is not heard.
+// noteInStep tells the book that it has what all others have, unless a pod can be alive that is not
+// heard.
 func (a *Keeper) noteInStep() {
 	_, all := a.members.Heard()
 	if !all || !a.members.KnowsPods() {
@@ -210,7 +212,8 @@ type selection struct {
 	outside func(host presence.HostName) bool // hosts that only the other pod serves; nil without any
 }
 
-// choose returns what to send a pod. ok is false if the check is about other sites than those that are known.
+// choose returns what to send a pod. ok is false if the check is about other sites than those that
+// are known.
 func (a *Keeper) choose(p link.Peer, scope uint64) (s selection, ok bool) {
 	shared, ok := a.members.Shared(p)
 	if !ok || shared.Scope != scope {
@@ -234,5 +237,6 @@ func (a *Keeper) choose(p link.Peer, scope uint64) (s selection, ok bool) {
 	return s, true
 }
 
-// outsideDone is the number of parts of a pod that has nothing left of hosts that it does not serve.
+// outsideDone is the number of parts of a pod that has nothing left of hosts that it does not
+// serve.
 const outsideDone = uint64(assignment.Shards)

@@ -11,8 +11,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// A new pod can know this one with sites from before, and so have completed changes without it. They are of hosts
-// that this pod has begun to serve.
+// A new pod can know this one with sites from before, and so have completed changes without it.
+// They are of hosts that this pod has begun to serve.
 func TestNewPodMayHaveChangesOfHostsThatThePodBeganToServe(t *testing.T) {
 	for _, began := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -52,8 +52,8 @@ func TestNewPodMayHaveChangesOfHostsThatThePodBeganToServe(t *testing.T) {
 	}
 }
 
-// A check is answered only if the other pod knows the present sites of both. The answer has what differs, and
-// what the pod has of hosts that only the other one serves.
+// A check is answered only if the other pod knows the present sites of both. The answer has what
+// differs, and what the pod has of hosts that only the other one serves.
 func TestAnswerToACheck(t *testing.T) {
 	host, other, left := mustHost(t, "example.com"), mustHost(t, "b.example.com"), mustHost(t, "left.example.com")
 	tests := map[string]struct {
@@ -128,7 +128,8 @@ func TestAnswerToACheck(t *testing.T) {
 	}
 }
 
-// The last time in step is that at which the pod heard all pods that can be alive, and had what they have.
+// The last time in step is that at which the pod heard all pods that can be alive, and had what
+// they have.
 func TestPodIsInStepWithThePodsThatCanBeAlive(t *testing.T) {
 	host, other := mustHost(t, "example.com"), mustHost(t, "b.example.com")
 	const after = 2 * time.Minute

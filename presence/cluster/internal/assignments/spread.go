@@ -12,9 +12,9 @@ import (
 const spreadRounds = 3
 
 // Spread sends the changes to all pods, and returns the pods that have not confirmed them and must:
-// those that serve the host, and see membership.Members.Confirming. While a pod has a later version, it
-// makes the changes again above that version. settled is false if a later version remains, or if this pod
-// could not store the changes again.
+// those that serve the host, and see membership.Members.Confirming. While a pod has a later
+// version, it makes the changes again above that version. settled is false if a later version
+// remains, or if this pod could not store the changes again.
 //
 // The first time, changes of a host that come at the same moment travel together, and then alone.
 func (a *Keeper) Spread(
@@ -23,8 +23,9 @@ func (a *Keeper) Spread(
 	began := time.Now()
 	f := a.enqueue(host, records, stop)
 	for round := 1; f != nil; f = a.startAlone(began, host, records, stop) {
-		// One deadline holds for all flights, because the answer waits no longer. So reports of a later
-		// version are acted on soon: waiting for silent pods would leave no time to the next flight.
+		// One deadline holds for all flights, because the answer waits no longer. So reports of a
+		// later version are acted on soon: waiting for silent pods would leave no time to the next
+		// flight.
 		reported := f.reported
 		if round == spreadRounds { // there is no next one
 			reported = nil

@@ -8,13 +8,14 @@ import (
 )
 
 // A change is complete although a pod has not stored it, if the pod had ended for the one that sent
-// the change, or was not known to it. So this pod may lack complete changes of a pod that did not know
-// it for a while: of all pods when it starts, or has received nothing for a while, and of a pod that
-// was silent or missing. It is whole if there is no such pod.
+// the change, or was not known to it. So this pod may lack complete changes of a pod that did not
+// know it for a while: of all pods when it starts, or has received nothing for a while, and of a
+// pod that was silent or missing. It is whole if there is no such pod.
 //
 // It has the complete changes of a pod if it has all records of that pod, or of another one that is
 // whole, at a time when both knew this pod: what is complete later waits for this pod. Therefore it
-// first requests totals. The answer shows that the other pod knows this one. Only then it sends checks.
+// first requests totals. The answer shows that the other pod knows this one. Only then it sends
+// checks.
 
 const (
 	// repeatAfter is the time after which an unanswered question is repeated. It doubles each time,
@@ -36,15 +37,15 @@ type standing struct {
 	outside uint64    // number of parts of which this pod has what the other one had outside its scope
 }
 
-// doubtful returns the standing of a pod that may have complete changes that this one lacks. a.mu is
-// held.
+// doubtful returns the standing of a pod that may have complete changes that this one lacks. a.mu
+// is held.
 func (a *Keeper) doubtful() *standing {
 	a.lastID++
 	return &standing{request: a.lastID}
 }
 
-// Synced reports whether this pod has all changes that other pods have called complete. A pod without
-// others has. If a is nil, it returns true.
+// Synced reports whether this pod has all changes that other pods have called complete. A pod
+// without others has. If a is nil, it returns true.
 func (a *Keeper) Synced() bool {
 	if a == nil {
 		return true
@@ -66,8 +67,8 @@ func (a *Keeper) synced() bool {
 	return true
 }
 
-// trusted reports whether other pods can rely on this one to have all complete changes: it has agreed
-// with other pods since its start, and hears all pods.
+// trusted reports whether other pods can rely on this one to have all complete changes: it has
+// agreed with other pods since its start, and hears all pods.
 func (a *Keeper) trusted() bool {
 	_, all := a.members.Heard()
 	a.mu.Lock()
@@ -75,9 +76,9 @@ func (a *Keeper) trusted() bool {
 	return all && a.met && a.synced()
 }
 
-// PodUp handles a pod that joined. If this pod has joined before, the other one is new and has nothing
-// that this one lacks, unless this one has served other hosts: the other one may know only those yet, and
-// then its changes of new hosts are complete without this pod.
+// PodUp handles a pod that joined. If this pod has joined before, the other one is new and has
+// nothing that this one lacks, unless this one has served other hosts: the other one may know only
+// those yet, and then its changes of new hosts are complete without this pod.
 func (a *Keeper) PodUp(p link.Peer) {
 	if a == nil {
 		return
@@ -114,8 +115,8 @@ func (a *Keeper) HeardAgain(p link.Peer) {
 	a.doubt(p)
 }
 
-// Probed handles a probe of a pod: the pod does not know this one. If it did before, it has taken this
-// pod for ended.
+// Probed handles a probe of a pod: the pod does not know this one. If it did before, it has taken
+// this pod for ended.
 func (a *Keeper) Probed(by link.Peer) {
 	if a == nil {
 		return
@@ -139,8 +140,8 @@ func (a *Keeper) RecheckAll() {
 	}
 }
 
-// doubtNew handles a new pod that may have complete changes that this one lacks. If this pod has joined, they
-// are of hosts that it did not serve all the time. a.mu is held.
+// doubtNew handles a new pod that may have complete changes that this one lacks. If this pod has
+// joined, they are of hosts that it did not serve all the time. a.mu is held.
 func (a *Keeper) doubtNew(joined bool) {
 	switch {
 	case !joined || !a.met || a.ever == nil:
