@@ -55,7 +55,6 @@ type Keeper struct {
 	whole   bool            // it agrees with all pods; false until step has found that
 	served  *sites.Served   // sites that this pod serves; nil before the first ones
 	ever    []*sites.Served // all that it has served since its start; nil if they are too many
-	moved   bool            // it has served others since its start
 	before  []*sites.Served // of hosts that all of these serve, it has all complete changes; nil without any
 	changes []siteChange    // of the last beginning, the oldest first
 	outbox  []outgoing

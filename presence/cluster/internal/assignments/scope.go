@@ -71,8 +71,10 @@ func (a *Keeper) replaceSites(served *sites.Served, sum uint64) (changed bool) {
 	if a.changes = a.currentChanges(); a.served != nil && len(a.changes) < maxScopes {
 		a.changes = append(a.changes, siteChange{a.served, time.Now()})
 	}
-	a.moved = a.moved || a.served != nil
-	a.served, a.ever = served, add(a.ever, served)
+	if a.served == nil || a.ever != nil {
+		a.ever = add(a.ever, served)
+	}
+	a.served = served
 	for p := range a.pods {
 		a.doubt(p)
 	}

@@ -1,6 +1,7 @@
 package assignments
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,40 +15,49 @@ import (
 // A new pod can know this one with sites from before, and so have completed changes without it.
 // They are of hosts that this pod has begun to serve.
 func TestNewPodMayHaveChangesOfHostsThatThePodBeganToServe(t *testing.T) {
-	for _, began := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			n, host, other := new(clustertest.Lab), mustHost(t, "example.com"), mustHost(t, "b.example.com")
-			hosts := []presence.HostName{host, other}
-			a := start(t, n, "a", new(disk), hosts[map[bool]int{true: 1}[began]:]...)
-			joined(t, n, "b", hosts...)
-			if began {
-				a.serve(hosts...)
-			}
-			time.Sleep(time.Second)
-			want := func(when string, synced bool) {
-				t.Helper()
-				synctest.Wait()
-				if got := a.SyncedFor(host); got != synced || !a.SyncedFor(other) {
-					t.Errorf("%s: synced for the host: %v, and for the one that it has always served: %v", when, got, a.SyncedFor(other))
+	host, other := mustHost(t, "example.com"), mustHost(t, "b.example.com")
+	for _, changes := range []int{0, 1, 2, maxScopes, maxScopes + 1, maxScopes + 5} {
+		t.Run(fmt.Sprintf("after %d changes of its sites", changes), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				joined(t, n, "b", host, other)
+				a := start(t, n, "a", new(disk), other)
+				if changes == 0 {
+					a = start(t, n, "c", new(disk), host, other)
 				}
-			}
-			want("before", true)
-			s := script(t, n, "s", hosts...)
-			s.on(func(message.Message) {})
-			s.Beat()
-			want("while the new pod does not answer", !began)
-			total, _ := a.book.Total(nil)
-			answer := func(scope uint64) {
-				for _, m := range heardOf[*message.AssignmentTotal](s) {
-					if m.Wanted {
-						s.Send(s.Link.AssignmentsOf(a.link.Self()), &message.AssignmentTotal{ID: m.ID, Total: total, Scope: scope})
+				for i := range changes - 1 {
+					a.serve(other, mustHost(t, fmt.Sprintf("%d.example.com", i)))
+				}
+				if changes > 0 {
+					a.serve(host, other)
+				}
+				time.Sleep(5 * time.Second)
+				want := func(when string, newer, always bool) {
+					t.Helper()
+					synctest.Wait()
+					if a.SyncedFor(host) != newer || a.SyncedFor(other) != always {
+						t.Errorf("%s: synced for the host: %v, and for the one that it has always served: %v",
+							when, a.SyncedFor(host), a.SyncedFor(other))
 					}
 				}
-			}
-			answer(1)
-			want("when it has answered about the sites of before", !began)
-			answer(a.members.SharedBySame().Scope)
-			want("when it has answered", true)
+				want("before", true, true)
+				s := script(t, n, "s", host, other)
+				s.Beat()
+				remembered := changes < maxScopes
+				want("while the new pod does not answer", changes == 0, remembered)
+				total, _ := a.book.Total(nil)
+				answer := func(scope uint64) {
+					for _, m := range heardOf[*message.AssignmentTotal](s) {
+						if m.Wanted {
+							s.Send(s.Link.AssignmentsOf(a.link.Self()), &message.AssignmentTotal{ID: m.ID, Total: total, Scope: scope})
+						}
+					}
+				}
+				answer(1)
+				want("when it has answered about the sites of before", changes == 0, remembered)
+				answer(a.members.SharedBySame().Scope)
+				want("when it has answered", true, true)
+			})
 		})
 	}
 }

@@ -88,7 +88,7 @@ func (a *Keeper) PodUp(p link.Peer) {
 	s := a.pods[p]
 	if s == nil {
 		s = a.doubtful()
-		s.agreed = joined && a.met && !a.moved
+		s.agreed = joined && a.met && len(a.ever) == 1
 		if !s.agreed {
 			a.doubtNew(joined)
 		}
