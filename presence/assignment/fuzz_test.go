@@ -3,6 +3,8 @@ package assignment
 import (
 	"bytes"
 	"testing"
+
+	"github.com/rollcall-gateway/rollcall/presence"
 )
 
 // FuzzDecode decodes entries of arbitrary bytes.
@@ -13,10 +15,13 @@ func FuzzDecode(f *testing.F) {
 	for _, r := range []Record{
 		{Host: r.Host, User: "ada", Kind: KindRevocation, Version: r.Version, Value: 1_800_000_000, Until: 1_800_000_086_400_000, Local: 1_800_000_000},
 		{Host: r.Host, User: "7", Kind: KindEpoch, Version: r.Version, Value: maxValue},
+		leftAt(r.Host, 1_800_000_000_000),
+		leftAt(presence.HostName{}, 1_800_000_000_000),
 	} {
 		key := appendKey(nil, &r)
 		f.Add(key, encodeValue(key, &r))
 	}
+	f.Add([]byte("\x00ada\x00a"), appendValue(nil, &r))
 	f.Add([]byte("portal.example.com\x00ada\x00a\x00b"), appendValue(nil, &r))
 	f.Add([]byte("PORTAL\x00ada\x00a"), appendValue(nil, &r))
 	f.Add([]byte{}, []byte{entryVersion})
@@ -28,7 +33,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			value = encodeValue(key, &r)
 		}
-		if !r.Valid() {
+		if !r.Valid() && !r.validLeft() {
 			t.Errorf("%+v is no record", r)
 		}
 		if k := appendKey(nil, &r); !bytes.Equal(k, key) || !bytes.Equal(encodeValue(k, &r), value) {
