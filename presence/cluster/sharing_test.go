@@ -18,7 +18,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// slowStore is a Store in memory that takes some time.
+// slowStore is a Store in memory that takes some time. It counts what is stored of hosts.
 type slowStore struct {
 	memoryStore
 	saves atomic.Int64
@@ -27,6 +27,9 @@ type slowStore struct {
 
 func (s *slowStore) Save(records []assignment.Record) error {
 	time.Sleep(5 * time.Millisecond)
+	if records[0].Host.IsZero() {
+		return nil // the last time in step
+	}
 	s.saves.Add(1)
 	s.done.Add(int64(len(records)))
 	return nil
