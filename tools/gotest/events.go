@@ -30,7 +30,11 @@ type event struct {
 // goTest runs "go test" with the arguments, shows its progress on w, and returns the counts. The
 // error is that of the command, also when a test failed.
 func goTest(w io.Writer, args []string) (counts, error) {
-	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
+	return readTest(w, exec.Command("go", append([]string{"test", "-json"}, args...)...))
+}
+
+// readTest is goTest with a command that prints the same.
+func readTest(w io.Writer, cmd *exec.Cmd) (counts, error) {
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -2,21 +2,9 @@ package main
 
 import (
 	"bytes"
-	"reflect"
 	"strings"
 	"testing"
 )
-
-func TestParseTargets(t *testing.T) {
-	list := "FuzzA\nFuzzB\nok  \texample.com/m/a\t0.003s\n" +
-		"?   \texample.com/m/none\t[no test files]\n" +
-		"ok  \texample.com/m/b\t0.004s\n" +
-		"FuzzC\nok  \texample.com/m/c\t0.002s\n"
-	want := []target{{"example.com/m/a", "FuzzA"}, {"example.com/m/a", "FuzzB"}, {"example.com/m/c", "FuzzC"}}
-	if got := parseTargets(list); !reflect.DeepEqual(got, want) {
-		t.Errorf("parseTargets = %v, want %v", got, want)
-	}
-}
 
 func TestOnlyTimeWasOver(t *testing.T) {
 	tests := []struct {
