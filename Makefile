@@ -41,7 +41,7 @@ export PATH := $(ROLLCALL_NODE)/node_modules/.bin:$(PATH)
 CADDY := $(CURDIR)/bin/caddy
 export ROLLCALL_CADDY := $(CADDY)
 # The list includes folders, whose times change when a file is deleted.
-CADDY_SOURCES := xcaddy.json go.mod go.sum $(shell find $(wildcard presence plugins caddymodule clients) tools/xcaddy \
+CADDY_SOURCES := xcaddy.json go.mod go.sum docs/embed.go $(wildcard docs/*.yaml) $(shell find $(wildcard presence plugins caddymodule clients) tools/xcaddy \
 	-name testdata -prune -o ! -name '*_test.*' -print)
 
 # Modules besides the root module.

@@ -201,16 +201,15 @@ func (h *Handler) serveNative(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	h.arrive(w, r)
-	switch name {
-	case "/socket":
+	if name == "/socket" {
 		h.openSocket(w, r, (*front)(h), gateway.Opening{Protocol: gateway.Native{}})
-	case "/client.js", "/client.d.ts":
-		api.ServeClient(w, r, name)
-	default:
-		endpoint, ok := strings.CutPrefix(name, "/")
-		return ok && h.app.api.Serve(w, r, endpoint, (*front)(h))
+		return true
 	}
-	return true
+	if api.ServeFile(w, r, name) {
+		return true
+	}
+	endpoint, ok := strings.CutPrefix(name, "/")
+	return ok && h.app.api.Serve(w, r, endpoint, (*front)(h))
 }
 
 // arrive prepares for a request to an endpoint.

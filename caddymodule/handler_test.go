@@ -14,6 +14,7 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/clients"
+	"github.com/rollcall-gateway/rollcall/docs"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -220,6 +221,7 @@ func TestServeHTTPPaths(t *testing.T) {
 		{http.MethodPost, "/live/allusers", http.StatusOK},
 		{http.MethodGet, "/live/client.js", http.StatusOK},
 		{http.MethodGet, "/live/client.d.ts", http.StatusOK},
+		{http.MethodGet, "/live/openapi.yaml", http.StatusOK},
 		{http.MethodGet, "/live/socket", http.StatusUpgradeRequired},
 		{http.MethodGet, "/", http.StatusTeapot},
 		{http.MethodGet, "/live", http.StatusTeapot},
@@ -246,8 +248,9 @@ func TestServeClient(t *testing.T) {
 		return serve(t, h, r)
 	}
 	for path, want := range map[string][2]string{
-		"/message/client.js":   {clients.JS, "text/javascript; charset=utf-8"},
-		"/message/client.d.ts": {clients.Types, "application/typescript; charset=utf-8"},
+		"/message/client.js":    {clients.JS, "text/javascript; charset=utf-8"},
+		"/message/client.d.ts":  {clients.Types, "application/typescript; charset=utf-8"},
+		"/message/openapi.yaml": {docs.OpenAPI, "application/yaml"},
 	} {
 		w := get(http.MethodGet, path, "")
 		if w.Code != http.StatusOK || w.Body.String() != want[0] || w.Header().Get("Content-Type") != want[1] {

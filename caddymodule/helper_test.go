@@ -1,7 +1,9 @@
 package caddymodule
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,7 +17,9 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
+	"github.com/rollcall-gateway/rollcall/internal/description"
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
+	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -137,8 +141,22 @@ var notFound = caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request
 func serve(t testing.TB, h *Handler, r *http.Request) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
+	var body bytes.Buffer
+	if r.Body != nil {
+		r.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.TeeReader(r.Body, &body), r.Body}
+	}
 	if err := h.ServeHTTP(w, prepare(w, r), notFound); err != nil {
 		t.Fatal(err)
+	}
+	exchange := description.Exchange{
+		Method: r.Method, Path: r.URL.Path, Request: body.String(), Status: w.Code, Header: w.Header(), Response: w.Body.String(),
+		Shaped: h.rollcall.Site != nil && h.rollcall.Site.Chain.Has(plugins.HookShape),
+	}
+	if err := exchange.Check(); err != nil {
+		t.Error(err)
 	}
 	return w
 }

@@ -24,8 +24,8 @@ var Types string
 // JSETag and TypesETag are strong entity tags, quoted as in the ETag header (RFC 9110 section
 // 8.8.3).
 var (
-	JSETag    = etag(JS)
-	TypesETag = etag(Types)
+	JSETag    = ETag(JS)
+	TypesETag = ETag(Types)
 )
 
 var comment = regexp.MustCompile(`(?m) *// .*$`)
@@ -35,7 +35,8 @@ func withoutComments(script string) string {
 	return first + "\n" + comment.ReplaceAllString(rest, "")
 }
 
-func etag(content string) string {
+// ETag returns a strong entity tag for a content, quoted.
+func ETag(content string) string {
 	sum := sha256.Sum256([]byte(content))
 	return `"` + hex.EncodeToString(sum[:16]) + `"`
 }

@@ -202,6 +202,8 @@ func TestErrorCodesAreDocumented(t *testing.T) {
 		}
 	})
 	documented(t, "docs/http-api.md", problems, 25)
+	described(t, "docs/openapi.yaml", problems)
+	described(t, "docs/asyncapi.yaml", constants(t, "caddymodule/wire", "Code"))
 
 	var codes []string
 	inspect(t, "caddymodule/socket", func(n ast.Node) {
@@ -214,6 +216,20 @@ func TestErrorCodesAreDocumented(t *testing.T) {
 		}
 	})
 	documented(t, "docs/websocket.md", codes, 13)
+}
+
+// described checks that a file for programs lists each code.
+func described(t *testing.T, name string, codes []string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, code := range codes {
+		if !strings.Contains(string(text), "\n            - "+code+"\n") && !strings.Contains(string(text), "\n              - "+code+"\n") {
+			t.Errorf("%s does not list the code %s", name, code)
+		}
+	}
 }
 
 // TestReasonsOfLeftAreDocumented finds the reasons in left frames, which are error codes in

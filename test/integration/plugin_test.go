@@ -59,6 +59,7 @@ func TestTwoHostsWithDifferentPlugins(t *testing.T) {
 			pluginOption(install(t, "counts", guest(t, "shape")), "instances 1")+
 			pluginOption(install(t, "mask", guest(t, "mask")), "")))
 	for i, host := range []ws.Site{portalHost, otherHost} {
+		host.Shaped = true
 		user := host.Dial(t, login(t, "USER_1", "a@example.com")...)
 		user.Join(t, "hall")
 		user.Join(t, "stage")
@@ -313,16 +314,18 @@ func TestWatchedPluginIsReplaced(t *testing.T) {
 		})
 	})
 	t.Run("other hooks", func(t *testing.T) {
+		shaped := portalHost
+		shaped.Shaped = true
 		expectUnmoved(t, crowd, func() {
 			rename(guest(t, "shape"))
 			ws.Poll(t, ws.Patience, func() error {
-				if a := portalHost.Answer(t, "users", `{"channel":"none"}`); !strings.Contains(a, `"answer":{}`) {
+				if a := shaped.Answer(t, "users", `{"channel":"none"}`); !strings.Contains(a, `"answer":{}`) {
 					return errors.New(a)
 				}
 				return nil
 			})
 		})
-		if !strings.Contains(portalHost.Answer(t, "users", `{"channel":"hall"}`), "USER_1") {
+		if !strings.Contains(shaped.Answer(t, "users", `{"channel":"hall"}`), "USER_1") {
 			t.Error("the hall is hidden")
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/rollcall-gateway/rollcall/internal/description"
 	"github.com/rollcall-gateway/rollcall/internal/model"
 )
 
@@ -40,6 +42,8 @@ type Client struct {
 	Welcome Welcome
 	// Response is the answer to the handshake.
 	Response *http.Response
+	// frames checks what is sent and received.
+	frames description.Socket
 }
 
 // Request is a handshake. Its zero value, with a URL, is a plain one.
@@ -122,6 +126,7 @@ func Dial(t testing.TB, r Request) *Client {
 		t.Fatalf("opening %s: status %s", r.URL, resp.Status)
 	}
 	c := &Client{Conn: conn, Response: resp}
+	t.Cleanup(func() { c.expectRefusals(t) })
 	if err := json.Unmarshal([]byte(c.Next(t)), &c.Welcome); err != nil || c.Welcome.Type != "welcome" {
 		t.Fatalf("first frame is %+v (%v), want a welcome", c.Welcome, err)
 	}
@@ -141,6 +146,9 @@ func (c *Client) SendRaw(t testing.TB, kind int, p []byte) {
 	if err := c.Conn.WriteMessage(kind, p); err != nil {
 		t.Fatalf("sending %.100s: %v", p, err)
 	}
+	if kind == websocket.TextMessage {
+		c.frames.Sent(string(p))
+	}
 }
 
 // Next returns the next text frame.
@@ -154,7 +162,33 @@ func (c *Client) Next(t testing.TB) string {
 	if kind != websocket.TextMessage {
 		t.Fatalf("got a frame of type %d, want text: %q", kind, p)
 	}
+	if err := c.frames.Received(string(p)); err != nil {
+		t.Error(err)
+	}
 	return string(p)
+}
+
+// expectRefusals reads until Rollcall has refused each sent frame that it must refuse, or has closed the
+// connection.
+func (c *Client) expectRefusals(t testing.TB) {
+	if t.Failed() {
+		return
+	}
+	_ = c.Conn.SetReadDeadline(time.Now().Add(Patience))
+	for wrong := c.frames.Accepted(); wrong != nil; wrong = c.frames.Accepted() {
+		_, p, err := c.Conn.ReadMessage()
+		var timeout net.Error
+		switch {
+		case errors.As(err, &timeout) && timeout.Timeout():
+			t.Error(wrong)
+			return
+		case err != nil:
+			return
+		}
+		if err := c.frames.Received(string(p)); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // Close sends a close frame and waits for the server's.

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/rollcall-gateway/rollcall/internal/description"
 )
 
 // Site is a host of a server, as a backend uses it.
@@ -15,6 +17,8 @@ type Site struct {
 	Key  string // if "", none is sent
 	// Client sends the requests. If nil, a default one does.
 	Client *http.Client
+	// Shaped says that a plugin of the site changes whole answers, into any JSON.
+	Shaped bool
 }
 
 // Socket returns a handshake with the site.
@@ -77,7 +81,11 @@ func (s Site) do(method, path, body string, header ...string) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	return Answer{Status: resp.StatusCode, Header: resp.Header, Body: string(text)}, nil
+	answer := Answer{Status: resp.StatusCode, Header: resp.Header, Body: string(text)}
+	checked := description.Exchange{
+		Method: method, Path: path, Request: body, Status: answer.Status, Header: answer.Header, Response: answer.Body, Shaped: s.Shaped,
+	}
+	return answer, checked.Check()
 }
 
 // plain keeps no connections open, so that none is left when goroutines are counted.
