@@ -76,6 +76,7 @@ func start(t *testing.T, s setup) *process {
 	}
 	p.site = ws.Site{
 		URL: fmt.Sprintf("http://127.0.0.1:%d", p.port), Host: fmt.Sprintf("portal.example.com:%d", p.port), Key: apiKey,
+		Shaped: strings.Contains(s.options, "plugin "),
 	}
 	if s.bind != "" {
 		path := filepath.Join(dir, "site.sock")

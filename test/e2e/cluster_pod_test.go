@@ -91,7 +91,7 @@ func newPod(t *testing.T, name cluster.Pod, options, clusterBlock string) *pod {
 	}
 	p.site = ws.Site{
 		URL: fmt.Sprintf("http://127.0.0.1:%d", p.port), Host: fmt.Sprintf("portal.example.com:%d", p.port), Key: apiKey,
-		Client: keepingClient(t, nil),
+		Client: keepingClient(t, nil), Shaped: strings.Contains(options, "plugin "),
 	}
 	p.door = cluster.Door{URL: p.site.Socket().URL, Host: p.site.Host}
 	p.api = ws.Site{URL: p.admin}

@@ -54,6 +54,7 @@ func TestPluginAuthorsPath(t *testing.T) {
 			a.write(t, "plugin.wasm", first)
 
 			p := start(t, setup{})
+			p.site.Shaped = true // later, by the plugin
 			user := ws.Dial(t, authorized(t, p.site, "ada"))
 			user.Join(t, "room")
 			visitor := p.site.Dial(t)

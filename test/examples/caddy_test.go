@@ -80,7 +80,7 @@ func (e *example) run(t *testing.T, folder, home, file string) {
 // site returns a host of the example, without its port.
 func (e *example) site(host string) ws.Site {
 	_, own, _ := net.SplitHostPort(e.address)
-	return ws.Site{URL: "http://" + e.address, Host: host + ":" + own, Key: apiKey}
+	return ws.Site{URL: "http://" + e.address, Host: host + ":" + own, Key: apiKey, Shaped: true}
 }
 
 // login opens a websocket of a user and joins channels.

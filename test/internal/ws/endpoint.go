@@ -17,7 +17,7 @@ type Site struct {
 	Key  string // if "", none is sent
 	// Client sends the requests. If nil, a default one does.
 	Client *http.Client
-	// Shaped says that a plugin of the site changes whole answers, into any JSON.
+	// Shaped says that a plugin of the site may change answers, into any JSON.
 	Shaped bool
 }
 
