@@ -1,13 +1,17 @@
 package description
 
 import (
+	"cmp"
 	"encoding/json"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
 	"github.com/rollcall-gateway/rollcall/docs"
 )
 
@@ -23,6 +27,7 @@ func TestExchange(t *testing.T) {
 	whole := answer("application/json", "Rollcall-Complete", "true")
 	none := answer("")
 	const key = `{"type":"about:blank","title":"Unauthorized","status":401,"detail":"no","code":"bad_key"}`
+	const bad = `{"type":"about:blank","title":"Bad Request","status":400,"detail":"channel must be a string","code":"bad_value"}`
 	for name, test := range map[string]struct {
 		Exchange
 		wrong string // part of the error; "" for none
@@ -35,6 +40,11 @@ func TestExchange(t *testing.T) {
 		"another path":         {Exchange{Path: "/other/users", Status: 200, Header: whole, Response: `[]`}, ""},
 		"no endpoint":          {Exchange{Path: "/message/other", Status: 404, Header: answer("text/plain")}, ""},
 		"shaped":               {Exchange{Status: 200, Header: whole, Response: `[1]`, Shaped: true}, ""},
+		"user_info of Pusher":  {Exchange{Status: 200, Header: whole, Response: `{"a":[{"id":"U","email":"","info":"any"}]}`}, ""},
+		"another method":       {Exchange{Method: http.MethodGet, Status: 405, Header: answer("application/problem+json"), Response: `{}`}, ""},
+		"a new endpoint":       {Exchange{Path: "/message/new", Status: 200, Header: whole, Response: `{}`}, "no such operation"},
+		"a refused value":      {Exchange{Request: `{"channel":1}`, Status: 400, Header: answer("application/problem+json"), Response: bad}, ""},
+		"refused for nothing":  {Exchange{Request: `{"channel":"a"}`, Status: 400, Header: answer("application/problem+json"), Response: bad}, "the request was refused, but fits"},
 		"a wrong request":      {Exchange{Request: `{"channel":1}`, Status: 200, Header: whole, Response: `{}`}, "the request was accepted"},
 		"two wishes":           {Exchange{Request: `{"channel":"a","limit":1}`, Status: 200, Header: whole, Response: `{}`}, "the request was accepted"},
 		"a user without email": {Exchange{Status: 200, Header: whole, Response: `{"a":[{"id":"U"}]}`}, "missing property"},
@@ -50,7 +60,7 @@ func TestExchange(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := test.Exchange
-			e.Method = http.MethodPost
+			e.Method = cmp.Or(e.Method, http.MethodPost)
 			if e.Path == "" {
 				e.Path = "/message/users?x=1"
 			}
@@ -87,6 +97,21 @@ func expectError(t *testing.T, err error, part string) {
 	t.Helper()
 	if (err == nil) != (part == "") || err != nil && !strings.Contains(err.Error(), part) {
 		t.Errorf("got the error %v, want %q", err, part)
+	}
+}
+
+// TestPaths checks that the paths are those that Rollcall claims, and its own.
+func TestPaths(t *testing.T) {
+	d, err := newDocument(docs.OpenAPI, jsonschema.Draft2020)
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths, _ := d.at("/paths")
+	got := slices.Sorted(maps.Keys(paths))
+	want := append(routes.Endpoints{}.Paths(), "/openapi.yaml")
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("docs/openapi.yaml describes\n%q, want\n%q", got, want)
 	}
 }
 

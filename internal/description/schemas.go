@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -27,7 +28,7 @@ type operation struct {
 
 // response is a response of an operation.
 type response struct {
-	headers map[string]header
+	headers map[string]header  // by canonical name
 	kind    string             // media type; "" for no body
 	body    *jsonschema.Schema // nil for a body that is no JSON
 }
@@ -191,7 +192,7 @@ func (d *document) response(place string) (*response, error) {
 			return nil, err
 		}
 		required, _ := of["required"].(bool)
-		r.headers[name] = header{required, schema}
+		r.headers[http.CanonicalHeaderKey(name)] = header{required, schema}
 	}
 	content, _ := d.at(place + "/content")
 	for kind, media := range content {

@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -218,18 +219,50 @@ func TestErrorCodesAreDocumented(t *testing.T) {
 	documented(t, "docs/websocket.md", codes, 13)
 }
 
-// described checks that a file for programs lists each code.
+var (
+	enumLine   = regexp.MustCompile(`(?m)^ +- (\w+)$`)
+	statusRow  = regexp.MustCompile("(?m)^\\| (\\d{3}) \\| `(\\w+)` \\|")
+	statusLine = regexp.MustCompile(`(?m)^ +- (\d{3}): (.*)$`)
+)
+
+// described checks that a file for programs lists these codes and no others.
 func described(t *testing.T, name string, codes []string) {
+	t.Helper()
+	var listed []string
+	for _, line := range enumLine.FindAllStringSubmatch(readFile(t, name), -1) {
+		listed = append(listed, line[1])
+	}
+	codes = slices.Compact(slices.Sorted(slices.Values(codes)))
+	if !slices.Equal(listed, codes) {
+		t.Errorf("%s lists the codes\n%q, want\n%q", name, listed, codes)
+	}
+}
+
+// TestStatusesAreDescribed compares the codes of each HTTP status in the tables for people with the list for
+// programs.
+func TestStatusesAreDescribed(t *testing.T) {
+	want, got := map[string][]string{}, map[string][]string{}
+	for _, row := range statusRow.FindAllStringSubmatch(readFile(t, "docs/http-api.md"), -1) {
+		want[row[1]] = append(want[row[1]], row[2])
+	}
+	for _, line := range statusLine.FindAllStringSubmatch(readFile(t, "docs/openapi.yaml"), -1) {
+		got[line[1]] = strings.Split(line[2], ", ")
+	}
+	for status, codes := range want {
+		want[status] = slices.Compact(slices.Sorted(slices.Values(codes)))
+	}
+	if len(want) < 10 || !maps.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("docs/openapi.yaml lists the codes\n%q, want\n%q", got, want)
+	}
+}
+
+func readFile(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, code := range codes {
-		if !strings.Contains(string(text), "\n            - "+code+"\n") && !strings.Contains(string(text), "\n              - "+code+"\n") {
-			t.Errorf("%s does not list the code %s", name, code)
-		}
-	}
+	return string(text)
 }
 
 // TestReasonsOfLeftAreDocumented finds the reasons in left frames, which are error codes in
