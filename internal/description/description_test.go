@@ -195,6 +195,7 @@ func TestFilesHaveNoEmptyValues(t *testing.T) {
 
 // TestUnseen notes one operation and one frame.
 func TestUnseen(t *testing.T) {
+	seen.Clear()
 	raw, err := json.Marshal(Unseen())
 	if err != nil || !strings.Contains(string(raw), `"POST /leave"`) || !strings.Contains(string(raw), `"frame welcome"`) {
 		t.Errorf("unseen are %s", raw)

@@ -19,7 +19,7 @@ const prefix = "/message"
 
 // maxBody is the size of the largest body that is checked, in bytes: schemas take far longer than the
 // server, and tests with large bodies are about time.
-const maxBody = 256 << 10
+const maxBody = 16 << 10
 
 // Exchange is a request to a site and its response.
 type Exchange struct {
