@@ -123,6 +123,7 @@ func TestClusterChanges(t *testing.T) {
 	s.awaitViews(pods, s.members())
 	last := pods[len(pods)-1]
 	another := fmt.Sprintf("listen 127.0.0.1:%d", podPort(t))
+	renamed := cluster.Pod{DC: last.DC, Name: "renamed"} // nobody stays with it by that name
 	tests := []struct {
 		name     string
 		change   func(p *pod)
@@ -143,12 +144,15 @@ func TestClusterChanges(t *testing.T) {
 		}, deployment{last}, true, false},
 		{"fewer routes", func(p *pod) { p.setup.globals = strings.Replace(p.setup.globals, " "+nobody, "", 1) }, deployment{last}, false, false},
 		{"another secret", func(p *pod) { p.setup.globals = strings.Replace(p.setup.globals, clusterSecret, clusterSecret+"-2", 1) }, pods, false, true},
-		{"another name", func(p *pod) { p.setup.globals = strings.Replace(p.setup.globals, "pod "+p.Name, "pod renamed", 1) }, deployment{last}, false, true},
+		{"another name", func(p *pod) {
+			p.setup.globals = strings.Replace(p.setup.globals, "pod "+p.Name, "pod "+renamed.Name, 1)
+		}, deployment{last}, false, true},
 	}
 	for _, tt := range tests {
 		begin := time.Now()
 		for _, p := range pods {
-			o := cluster.NewOutlook(pods.names())
+			o := cluster.NewOutlook(append(pods.names(), renamed))
+			o.Begin(begin, renamed, cluster.Unsure, cluster.MayMiss)
 			if !tt.complete {
 				o.Begin(begin, p.Pod, cluster.MayBeBlind)
 			}
