@@ -22,19 +22,28 @@ const leftUser = "left"
 // scope. It changes nothing if scope is not the sum of the present scope.
 func (b *Book) InStep(scope uint64) {
 	now := unixMilli(b.now())
+	if b.settleBack(scope, now) {
+		// At once: after a crash and a long time off, the host would be dropped because of its old time.
+		_ = b.place(now, false) // on failure, at the next sweep
+	}
+}
+
+// settleBack records the time in step, and reports whether a host was back.
+func (b *Book) settleBack(scope, now uint64) bool {
 	b.countMu.Lock()
 	defer b.countMu.Unlock()
 	if !b.scoped || scope != b.scopeSum {
-		return
+		return false
 	}
 	if b.inStep = now; b.back == 0 {
-		return
+		return false
 	}
 	for host, h := range b.hosts {
 		if h.back {
 			b.settle(host, h)
 		}
 	}
+	return true
 }
 
 // lastInStep returns the last time in step, and whether it is to be stored: then it is b.stored.

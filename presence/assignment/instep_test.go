@@ -193,6 +193,21 @@ func TestLeftHostThatIsServedAgainRestoresNothing(t *testing.T) {
 	}
 }
 
+// A pod that crashes soon after a host is back and in step keeps it, however long all pods are off.
+func TestHostThatIsBackAndInStepIsKept(t *testing.T) {
+	s := newTruant(t, 0)
+	s.serve(false)
+	s.at(24 * time.Hour)
+	s.serve(true)
+	s.pod.InStep(scopeOfBoth)
+	s.start(60 * 24 * time.Hour)
+	s.serve(true)
+	s.sweep(60 * 24 * time.Hour)
+	if recordsOf(s.pod, s.host) == 0 {
+		t.Error("the assignments of a host that is served are gone")
+	}
+}
+
 // The time is that of the last time in step, and is counted anew when a host that is served again
 // is in step again.
 func TestTimeOfALeftHostIsTheLastOneInStep(t *testing.T) {

@@ -178,6 +178,9 @@ func (a *Keeper) noteInStep() {
 	}
 	a.mu.Lock()
 	served, synced := a.served, a.synced()
+	for _, s := range a.pods {
+		synced = synced && !s.gaveUp
+	}
 	a.mu.Unlock()
 	if synced && served != nil {
 		a.book.InStep(served.Sum)

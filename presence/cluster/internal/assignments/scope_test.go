@@ -175,6 +175,25 @@ func TestPodIsInStepWithThePodsThatCanBeAlive(t *testing.T) {
 			time.Sleep(after)
 			return a
 		}, true},
+		"the other one does not answer": {func(n *clustertest.Lab, a, b *testPod) *testPod {
+			a.end()
+			a.book.Detach()
+			a = start(a.t, n, "a", a.disk, host, other)
+			isAbout := func(m message.Message) bool {
+				switch m.(type) {
+				case *message.AssignmentTotal, *message.AssignmentCheck:
+					return true
+				}
+				return false
+			}
+			a.port.Lose(isAbout)
+			b.port.Lose(isAbout)
+			time.Sleep(after)
+			if !a.Synced() { // it no longer waits
+				a.t.Error("it is not synced")
+			}
+			return a
+		}, false},
 		"it always doubts the other one": {func(_ *clustertest.Lab, a, b *testPod) *testPod {
 			for end := time.Now().Add(after); time.Now().Before(end); time.Sleep(time.Second) {
 				b.port.Lose(func(m message.Message) bool { _, ok := m.(*message.AssignmentTotal); return ok })

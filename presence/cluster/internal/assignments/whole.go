@@ -28,6 +28,7 @@ const (
 // standing is what this pod knows of another one that it hears.
 type standing struct {
 	agreed bool // this pod has all its complete changes
+	gaveUp bool // it only counts as agreed, because it did not answer
 	whole  bool // it said that it is whole
 
 	request uint64    // ID of the requests for its total
@@ -184,6 +185,9 @@ func (a *Keeper) compareTotal(from link.Peer, m *message.AssignmentTotal) {
 		delete(a.vain, from)
 	}
 	s := a.pods[from]
+	if s != nil && own == m.Total {
+		s.gaveUp = false
+	}
 	switch {
 	case s == nil:
 	case m.Wanted, m.ID == 0: // it knows this pod by now
@@ -221,5 +225,7 @@ func (s *standing) patience() time.Duration { return min(repeatAfter<<s.tries, c
 // fail counts a question without an answer. After too many, the pod is no longer waited for.
 func (s *standing) fail() {
 	s.tries++
-	s.agreed = s.agreed || s.tries >= maxTries
+	if !s.agreed && s.tries >= maxTries {
+		s.agreed, s.gaveUp = true, true
+	}
 }

@@ -242,7 +242,7 @@ func (r *Replicator) merge(w *watch, p *pod, d presence.Delta, live bool) {
 		if live && d.Clock <= rep.floor {
 			return
 		}
-		rep.live, rep.answered = 0, rep.answered || !live
+		rep.live = 0
 		if live {
 			rep.live = d.Clock
 		}
@@ -254,7 +254,7 @@ func (r *Replicator) merge(w *watch, p *pod, d presence.Delta, live bool) {
 			r.resynced.Add(1) // only the check has found it
 		}
 		if rep != nil { // a first delta can arrive after the delta that follows it, which could not be merged
-			rep.behind = d.Clock < rep.seen
+			rep.behind, rep.answered = d.Clock < rep.seen || !live && rep.check == 0, rep.answered || !live
 		}
 	case presence.Gap:
 		rep = w.replica(p)

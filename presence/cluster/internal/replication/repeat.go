@@ -26,17 +26,18 @@ func (r *Replicator) scheduleRepeat(at time.Time) {
 }
 
 // recordAnswer records that a pod is answering the check of a channel. It returns false if no check
-// is in progress: what the answer says can have ended before the last check, which then found
-// nothing that a later delta or sum would correct.
+// is in progress or about to be sent: what the answer says can have ended before the last check,
+// which then found nothing that a later delta or sum would correct.
 func (r *Replicator) recordAnswer(w *watch, from *pod) bool {
 	if w == nil || w.replicas[from] == nil {
 		return false
 	}
-	c := r.checks[w.replicas[from].check]
+	rep := w.replicas[from]
+	c := r.checks[rep.check]
 	if c != nil {
 		c.heard = time.Now()
 	}
-	return c != nil
+	return c != nil || rep.behind
 }
 
 // lacks reports whether a delta of the answer to a check, or a part of one, was lost, and then
