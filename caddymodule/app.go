@@ -62,6 +62,7 @@ type App struct {
 	// mu guards the state that belongs to this configuration.
 	mu       sync.Mutex
 	handlers []*Handler
+	consoles []*Console
 	ways     *wayFinder // nil before the first handler, and once the owners are settled
 	owners   *routes.Owners
 	settled  bool                       // handlers are no longer accepted

@@ -12,10 +12,11 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/console"
-	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
+	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -36,8 +37,8 @@ type Console struct {
 	// such user, and `open` alone everybody, without a login. At least one is required.
 	Users []string `json:"users"`
 
-	// Which hosts it shows: `own` are those that the rollcall of the site block serves, `all` those of the whole
-	// process. Default: `own`.
+	// Which hosts it shows: `own` are those that each rollcall in the console's site block serves, `all` those of the
+	// whole process. Default: `own`.
 	Hosts string `json:"hosts,omitempty"`
 
 	// The placeholder with the ID of the user that a handler has authenticated. Default: `{http.auth.user.id}`, which
@@ -50,6 +51,9 @@ type Console struct {
 	app     *App
 	console *console.Server
 	ended   chan struct{} // closed when the server shuts down
+	way     *routes.Way
+	invoked []*routes.Way // ways to it, if it is in a named route
+	own     []*site.Site  // sites of its site block; set when the app settles its sites
 }
 
 const (
@@ -75,6 +79,7 @@ func (c *Console) Provision(ctx caddy.Context) error {
 	}
 	c.app, c.ended = app.(*App), make(chan struct{})
 	c.console = c.app.console
+	c.way = c.app.addConsole(c, ctx)
 	if c.Path == "" {
 		c.Path = defaultConsolePath
 	}
@@ -122,11 +127,14 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	user, allowed := c.userOf(r)
 	if !allowed {
-		w.Header().Set("Cache-Control", "no-store")
-		refuse(user).Write(w)
+		console.Refuse(w, refuse(user))
 		return nil
 	}
 	_, _ = c.app.settle() // HTTP can start before the app, whose error stops the configuration
+	if !c.isFor(r) {
+		console.Refuse(w, problem.Misdirected())
+		return nil
+	}
 	if !c.console.Serve(w, r, rest, c.visit(r, user)) {
 		return next.ServeHTTP(w, r)
 	}
@@ -154,33 +162,106 @@ func (c *Console) userOf(r *http.Request) (id string, allowed bool) {
 	return id, id != "" && (c.Users[0] == everyUser || slices.Contains(c.Users, id))
 }
 
-// visit says what a user sees. It is by the configuration in effect, so a host that leaves it is no longer shown.
+// isFor reports whether a console of some hosts is for that of the request. Without the check, a client could choose
+// the Host header of another site. A console without a site shows nothing, whatever the host.
+func (c *Console) isFor(r *http.Request) bool {
+	if c.Hosts == "all" || len(c.own) == 0 {
+		return true
+	}
+	host, err := presence.ParseHostName(r.Host)
+	return err == nil && c.owner(host) != nil
+}
+
+// owner returns the site of the console's site block that has the host in the console's own configuration, nil if none
+// has it.
+func (c *Console) owner(host presence.HostName) *site.Site {
+	configuration, err := c.app.settle()
+	if err != nil {
+		return nil
+	}
+	if of := configuration.Find(host); slices.Contains(c.own, of) {
+		return of
+	}
+	return nil
+}
+
+// visit says what a user sees.
 func (c *Console) visit(r *http.Request, user string) console.Visit {
+	client := clientAddr(r)
 	v := console.Visit{
-		User: user, Client: clientAddr(r).String(), All: c.Hosts == "all", Ended: c.ended,
-		Sees: func(presence.HostName) bool { return true }, Names: func(string) bool { return true },
+		User: user, Client: client.String(), Net: clientNet(client), Site: c, All: c.Hosts == "all", Ended: c.ended,
+		Retired: &c.app.stopped,
+		Sees:    func(presence.HostName) bool { return true }, Loads: func(*plugins.Report) bool { return true },
 	}
 	if v.All {
 		return v
 	}
-	hub := c.app.hub
-	host, err := presence.ParseHostName(r.Host)
-	own := func() (*gateway.Configuration, *site.Site) {
-		if now := hub.InEffect(); now != nil && err == nil {
-			return now, now.Find(host)
-		}
-		return nil, nil
+	if len(c.own) > 0 {
+		v.Site = c.own[0] // the consoles of one site share its streams
 	}
-	v.Sees = func(other presence.HostName) bool {
-		now, of := own()
-		return of != nil && now.Find(other) == of
-	}
-	v.Names = func(plugin string) bool {
-		_, of := own()
-		return of != nil && of.Chain != nil &&
-			slices.ContainsFunc(of.Chain.Plugins(), func(p *plugins.Plugin) bool { return p.Name() == plugin })
-	}
+	v.Sees, v.Loads = c.sees, c.loads
 	return v
+}
+
+// sees reports whether the console shows a host. While another configuration is in effect, it does so only if the host
+// has the same settings there: the host may have moved to another site.
+func (c *Console) sees(host presence.HostName) bool {
+	of, now := c.owner(host), c.app.hub.InEffect()
+	if of == nil || now == nil {
+		return false
+	}
+	if now.Retired == of.Retired {
+		return true
+	}
+	other := now.Find(host)
+	return other != nil && other.Settings == of.Settings
+}
+
+// loads reports whether a site of the console has the plugin of a report.
+func (c *Console) loads(r *plugins.Report) bool {
+	return slices.ContainsFunc(c.own, func(of *site.Site) bool {
+		return of.Chain != nil && slices.ContainsFunc(of.Chain.Plugins(), func(p *plugins.Plugin) bool { return p.Reports(r) })
+	})
+}
+
+// addConsole makes a console part of this configuration, and returns the way to it.
+func (a *App) addConsole(c *Console, ctx caddy.Context) *routes.Way {
+	way := a.findWayBy(ctx, (*wayFinder).findOther)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.consoles = append(a.consoles, c)
+	return way
+}
+
+// bindConsoles gives each console the sites of its site block. The caller holds mu.
+func (a *App) bindConsoles() {
+	var blocks *routes.Blocks
+	for _, c := range a.consoles {
+		if c.Hosts == "all" {
+			continue
+		}
+		if blocks == nil {
+			blocks = a.owners.Blocks()
+		}
+		ways := c.invoked
+		if !c.way.Named {
+			ways = []*routes.Way{c.way}
+		}
+		for _, way := range ways {
+			for _, of := range blocks.Sites(way) {
+				if !slices.Contains(c.own, of) {
+					c.own = append(c.own, of)
+				}
+			}
+		}
+		if len(c.own) == 0 {
+			a.logger.Warn("the console shows no host, because its site block has no rollcall: write it in the block of one, or hosts all",
+				zap.Stringer("hosts", c.way.Hosts), zap.Strings("listen", c.way.Listen()))
+		}
+	}
+	for _, c := range a.consoles {
+		c.way, c.invoked = nil, nil // the routes are needed no more
+	}
 }
 
 // parseConsole reads the directive. Unlike elsewhere in a Caddyfile, * as its first argument is no matcher: it stands

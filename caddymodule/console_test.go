@@ -8,12 +8,15 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
@@ -39,11 +42,22 @@ func (o once) Flush() {
 // ask sends a request to the routes of a configuration.
 func (c configured) ask(t testing.TB, r *http.Request) *httptest.ResponseRecorder {
 	t.Helper()
+	return c.askAt(t, "", r)
+}
+
+// askAt sends a request to the routes of the server with an address, "" for all servers.
+func (c configured) askAt(t testing.TB, listen string, r *http.Request) *httptest.ResponseRecorder {
+	t.Helper()
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
 	w := once{httptest.NewRecorder(), end}
 	for _, server := range c.http.Servers {
-		err := server.Routes.Compile(notFound).ServeHTTP(w, prepare(w, r.WithContext(ctx)))
+		if listen != "" && !slices.Contains(server.Listen, listen) {
+			continue
+		}
+		asked := prepare(w, r.WithContext(ctx))
+		asked = asked.WithContext(context.WithValue(asked.Context(), caddyhttp.ServerCtxKey, server)) // for invoke
+		err := server.Routes.Compile(notFound).ServeHTTP(w, asked)
 		if refused, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
 			w.WriteHeader(refused.StatusCode)
 		} else if err != nil {
@@ -119,6 +133,14 @@ func TestConsoleIsForItsUsers(t *testing.T) {
 				if w.Code != want {
 					t.Errorf("%s: status %d, want %d", ask.path, w.Code, want)
 				}
+				header, next := w.Header(), w.Code == http.StatusOK && strings.HasSuffix(ask.path, "nothing")
+				if test.status != 0 && !strings.HasPrefix(name, "behind") || test.status == 0 && !next {
+					if header.Get("Content-Security-Policy") == "" || header.Get("X-Frame-Options") != "DENY" || header.Get("X-Content-Type-Options") != "nosniff" {
+						t.Errorf("%s: status %d with the headers %v", ask.path, w.Code, header)
+					}
+				} else if header.Get("Content-Security-Policy") != "" {
+					t.Errorf("%s: another handler's answer has the headers %v", ask.path, header)
+				}
 				body := w.Body.String()
 				if test.status != 0 && (strings.Contains(body, "portal") || strings.Contains(body, "script") || strings.Contains(body, "secret")) {
 					t.Errorf("%s leaks %s", ask.path, body)
@@ -131,6 +153,133 @@ func TestConsoleIsForItsUsers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestConsoleShowsItsSiteBlock asks consoles for hosts, whatever Host header a client chooses.
+func TestConsoleShowsItsSiteBlock(t *testing.T) {
+	const (
+		open = "\trollcall_console open\n"
+		own  = "\trollcall {\n\t\tapi_key off\n\t}\n"
+		b    = "http://b.example.com {\n" + own + "}\n"
+	)
+	for name, test := range map[string]struct {
+		file, listen, host string
+		shows              string // hosts, or a status
+	}{
+		"its own host":                  {"http://a.example.com {\n" + open + own + "}\n" + b, ":80", "a.example.com", "a.example.com"},
+		"a rollcall in a handle":        {"http://a.example.com {\n" + open + "handle /message/* {\n" + own + "}\n}\n" + b, ":80", "a.example.com", "a.example.com"},
+		"a console in a handle":         {"http://a.example.com {\nhandle /console* {\n" + open + "}\n" + own + "}\n" + b, ":80", "a.example.com", "a.example.com"},
+		"both in handles":               {"http://a.example.com {\nhandle /console* {\n" + open + "}\nhandle /message/* {\n" + own + "}\n}\n" + b, ":80", "a.example.com", "a.example.com"},
+		"one block for every host":      {"http:// {\n" + open + own + "}\n" + b, ":80", "c.example.com", ""},
+		"a block alone":                 {"http:// {\n" + open + "@a host a.example.com\nhandle @a {\n" + own + "}\n}\n", ":80", "a.example.com", "a.example.com"},
+		"two hosts":                     {"http://a.example.com, http://c.example.com {\n" + open + own + "}\n" + b, ":80", "c.example.com", "a.example.com c.example.com"},
+		"two rollcalls":                 {"http://*.example.com {\n" + open + "@a host a.example.com\nhandle @a {\n" + own + "}\nhandle {\n\trollcall\n}\n}\n" + b, ":80", "c.example.com", "a.example.com"},
+		"a console of some hosts":       {"http://*.example.com {\n@c host c.example.com\nhandle @c {\n" + open + "\trollcall\n}\n@a host a.example.com\nhandle @a {\n" + own + "}\n}\n" + b, ":80", "c.example.com", "c.example.com"},
+		"a named route":                 {"&(ops) {\n" + open + "}\nhttp://a.example.com {\ninvoke ops\n" + own + "}\n" + b, ":80", "a.example.com", "a.example.com"},
+		"all hosts":                     {":9000 {\n\trollcall_console open {\n\thosts all\n\t}\n}\n" + b, ":9000", "b.example.com", "b.example.com"},
+		"another listener":              {":9000 {\n" + open + "}\n" + b, ":9000", "b.example.com", ""},
+		"another listener, with a site": {"http://a.example.com:9000 {\n" + open + own + "}\n" + b, ":9000", "a.example.com", "a.example.com"},
+		"a host of another listener":    {":9000 {\n" + open + own + "}\n" + b, ":9000", "b.example.com", "421"},
+		"a dot at the end":              {"http:// {\n" + open + own + "}\n" + b, ":80", "b.example.com.", "421"},
+		"another spelling":              {"http:// {\n" + open + own + "}\n" + b, ":80", "b\u3002example.com", "421"},
+		"a dot, without a site":         {"http:// {\n" + open + "}\n" + b, ":80", "b.example.com.", ""},
+		"the fallback of all hosts":     {"http://a.example.com {\n" + open + "}\nhttp:// {\n" + own + "}\n" + b, ":80", "a.example.com", ""},
+		"no host":                       {"http:// {\n" + open + own + "}\n", ":80", "a b", "421"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := mustLoad(t, test.file)
+			stage(t, c.app.hub, c.app.hub.StartPods)
+			c.app.hub.Offer(c.snapshot())
+			r := httptest.NewRequest(http.MethodGet, "/console/events?view=hosts", nil)
+			r.Host = test.host
+			w := c.askAt(t, test.listen, r)
+			got := fmt.Sprint(w.Code)
+			if w.Code == http.StatusOK {
+				var shown []string
+				for _, m := range regexp.MustCompile(`"host":"([^"]*)"`).FindAllStringSubmatch(w.Body.String(), -1) {
+					shown = append(shown, m[1])
+				}
+				got = strings.Join(shown, " ")
+			}
+			if got != test.shows {
+				t.Errorf("shows %q, want %q", got, test.shows)
+			}
+			if w.Code != http.StatusOK {
+				if w.Header().Get("Content-Security-Policy") == "" {
+					t.Errorf("the refusal has the headers %v", w.Header())
+				}
+				return
+			}
+			r = httptest.NewRequest(http.MethodPost, "/console/action", strings.NewReader(`{"action":"disconnect","host":"b.example.com","users":["ada"]}`))
+			r.Host = test.host
+			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set("Origin", "http://"+test.host)
+			if w := c.askAt(t, test.listen, r); (w.Code == http.StatusOK) != strings.Contains(test.shows, "b.example.com") {
+				t.Errorf("an action on b.example.com has the status %d", w.Code)
+			}
+		})
+	}
+}
+
+func TestConsoleWithoutASiteIsLogged(t *testing.T) {
+	const site = "http://b.example.com {\n\trollcall {\n\t\tapi_key off\n\t}\n}\n"
+	const warning = "the console shows no host"
+	for hosts, want := range map[string]bool{"own": true, "all": false} {
+		warnings, err := startLogged(t, ":9000 {\n\trollcall_console ada {\n\t\thosts "+hosts+"\n\t}\n}\n"+site)
+		if err != nil || strings.Contains(warnings, warning) != want {
+			t.Errorf("hosts %s: %v, %s", hosts, err, warnings)
+		}
+	}
+}
+
+// TestConsolesOfManySites binds each console of many site blocks: time must not grow with the square of their number.
+func TestConsolesOfManySites(t *testing.T) {
+	var file strings.Builder
+	const sites = 300
+	for i := range sites {
+		fmt.Fprintf(&file, "http://h%d.example.com {\n\trollcall_console open\n\trollcall {\n\t\tapi_key off\n\t}\n}\n", i)
+	}
+	c := mustLoad(t, file.String())
+	c.snapshot()
+	bound := make(map[*site.Site]bool)
+	for _, console := range c.app.consoles {
+		for _, of := range console.own {
+			bound[of] = true
+		}
+		if len(console.own) != 1 {
+			t.Fatalf("a console has %d sites", len(console.own))
+		}
+	}
+	if len(bound) != sites {
+		t.Errorf("%d sites have a console, want %d", len(bound), sites)
+	}
+}
+
+// TestConsoleShowsItsPlugins loads plugins with one name for two sites. The instances of the other one serve all hosts.
+func TestConsoleShowsItsPlugins(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	file := assemble(t, "rules")
+	block := func(host, options string) string {
+		return "http://" + host + " {\n\trollcall_console open\n\trollcall {\n\t\tapi_key off\n" + plugin(file, options) + "\n}\n}\n"
+	}
+	c := mustLoad(t, block("portal.example.com", "name rules")+block("elsewhere.example.com", "name rules\nshared"))
+	if err := c.app.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.app.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if body := c.ask(t, request(http.MethodGet, "/console/events?view=plugins", "", "")).Body.String(); strings.Count(body, `"plugin":"rules"`) != 1 {
+		t.Errorf("the console shows %s", body)
+	}
+	for host, want := range map[string]int{"": http.StatusNotFound, "elsewhere.example.com": http.StatusNotFound} {
+		w := c.ask(t, request(http.MethodPost, "/console/action", "", `{"action":"reset","plugin":"rules","host":"`+host+`"}`))
+		if w.Code != want {
+			t.Errorf("a reset for %q has the status %d: %s", host, w.Code, w.Body)
+		}
 	}
 }
 

@@ -41,8 +41,16 @@ func newWayFinder(ctx caddy.Context) *wayFinder {
 	}
 }
 
-// find returns the way to the handler that is being provisioned with this context.
-func (f *wayFinder) find(ctx caddy.Context) *routes.Way {
+// find returns the way to the rollcall that is being provisioned with this context.
+func (f *wayFinder) find(ctx caddy.Context) *routes.Way { return f.findAt(ctx, f.position) }
+
+// findOther returns the way to another handler. Positions in routes are unknown, because those of
+// rollcalls are counted.
+func (f *wayFinder) findOther(ctx caddy.Context) *routes.Way {
+	return f.findAt(ctx, func(*caddyhttp.Route, any) int { return -1 })
+}
+
+func (f *wayFinder) findAt(ctx caddy.Context, position func(*caddyhttp.Route, any) int) *routes.Way {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
 		return routes.NewWay(nil, nil)
@@ -57,7 +65,7 @@ func (f *wayFinder) find(ctx caddy.Context) *routes.Way {
 	var steps []routes.Step
 	var container any = server
 	for i, module := range modules {
-		s := f.step(container, module)
+		s := f.step(container, module, position)
 		if s.List == nil && i == 0 {
 			last := len(modules) - 1
 			f.around[modules[last]] = modules[:last]
@@ -79,7 +87,7 @@ func (f *wayFinder) release() {
 }
 
 // step finds the route in a container that is loading the module.
-func (f *wayFinder) step(container, module any) routes.Step {
+func (f *wayFinder) step(container, module any, position func(*caddyhttp.Route, any) int) routes.Step {
 	var found *routeList
 	index := 0
 	lists := routeLists(container)
@@ -102,7 +110,7 @@ func (f *wayFinder) step(container, module any) routes.Step {
 	}
 	return routes.Step{
 		List: f.model.list(found.routes, found.onError), Index: index,
-		Position: f.position(&found.routes[index], module), Sure: !found.onError && entersList(container),
+		Position: position(&found.routes[index], module), Sure: !found.onError && entersList(container),
 	}
 }
 

@@ -14,7 +14,8 @@ import (
 )
 
 // enterNamed makes the handlers in named routes doors to the hosts of the routes that invoke them,
-// which are known when all routes are. A handler whose route is not invoked serves nothing.
+// which are known when all routes are. A handler whose route is not invoked serves nothing. It also
+// finds the ways to consoles in named routes.
 func (a *App) enterNamed() error {
 	a.mu.Lock()
 	waiting := make(map[*routes.Server][]*Handler)
@@ -23,8 +24,14 @@ func (a *App) enterNamed() error {
 			waiting[h.way.Server] = append(waiting[h.way.Server], h)
 		}
 	}
+	consoles := make(map[*routes.Server]bool)
+	for _, c := range a.consoles {
+		if c.way.Named {
+			consoles[c.way.Server] = true
+		}
+	}
 	a.mu.Unlock()
-	if len(waiting) == 0 {
+	if len(waiting) == 0 && len(consoles) == 0 {
 		return nil
 	}
 	app, err := a.ctx.App("http")
@@ -33,8 +40,9 @@ func (a *App) enterNamed() error {
 	}
 	servers := app.(*caddyhttp.App).Servers
 	for _, name := range slices.Sorted(maps.Keys(servers)) {
-		handlers := waiting[a.ways.model.server(servers[name])]
-		if len(handlers) == 0 {
+		server := a.ways.model.server(servers[name])
+		handlers := waiting[server]
+		if len(handlers) == 0 && !consoles[server] {
 			continue
 		}
 		w := newNamedWalker(a.ways, servers[name], handlers)
@@ -155,6 +163,10 @@ func (w *namedWalker) handler(handler caddyhttp.MiddlewareHandler, steps []route
 	case *Handler:
 		if ways, waits := w.ways[h]; waits {
 			w.ways[h] = append(ways, w.way(steps))
+		}
+	case *Console:
+		if h.way.Named {
+			h.invoked = append(h.invoked, w.way(steps))
 		}
 	case *caddyhttp.Invoke:
 		if route := w.server.NamedRoutes[h.Name]; route != nil && !w.invoking[h.Name] && w.nested <= maxNested {

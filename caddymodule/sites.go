@@ -20,8 +20,10 @@ import (
 // owners already.
 var errLate = errors.New("rollcall is loaded after the start of its configuration: write it in the routes of the configuration")
 
-// findWay returns the way to the handler that is being provisioned.
-func (a *App) findWay(ctx caddy.Context) *routes.Way {
+// findWay returns the way to the rollcall that is being provisioned.
+func (a *App) findWay(ctx caddy.Context) *routes.Way { return a.findWayBy(ctx, (*wayFinder).find) }
+
+func (a *App) findWayBy(ctx caddy.Context, find func(*wayFinder, caddy.Context) *routes.Way) *routes.Way {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.ways == nil {
@@ -30,7 +32,7 @@ func (a *App) findWay(ctx caddy.Context) *routes.Way {
 		}
 		a.ways = newWayFinder(a.ctx)
 	}
-	return a.ways.find(ctx)
+	return find(a.ways, ctx)
 }
 
 // enter makes a handler a door to the hosts on a way to it. It reports whether the handler's site
@@ -94,6 +96,7 @@ func (a *App) settleSites() ([]gateway.Served, error) {
 			return nil, err
 		}
 	}
+	a.bindConsoles() // likewise
 	if err := a.owners.Settle(); err != nil {
 		return nil, err
 	}

@@ -209,6 +209,7 @@ func (c *core) report() Report {
 	r := Report{
 		Name: c.name, Path: c.key.path, SHA256: c.key.program.hash, Size: c.program.info.Size,
 		Hooks: c.program.hooks.Names(), OnFailure: c.policy.String(), Shared: c.key.shared, Image: c.program.image.Size(), Hosts: []HostReport{},
+		core: c.number,
 	}
 	for _, p := range c.pools() {
 		r.Hosts = append(r.Hosts, p.report())

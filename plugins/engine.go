@@ -189,6 +189,8 @@ type Report struct {
 	// Image is the size of the memory that all instances of the file share, in bytes.
 	Image int64        `json:"image"`
 	Hosts []HostReport `json:"hosts"`
+
+	core uint64 // number of the loaded plugin; see [Plugin.Reports]
 }
 
 // HostReport is the state of a plugin for one host.

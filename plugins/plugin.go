@@ -60,6 +60,9 @@ func (p *Plugin) Name() string { return p.anchor.name }
 // Path returns the file that the plugin was loaded from.
 func (p *Plugin) Path() string { return p.anchor.key.path }
 
+// Reports reports whether r is about this plugin, and not another one with its name.
+func (p *Plugin) Reports(r *Report) bool { return p.anchor.number == r.core }
+
 // Hash returns the SHA-256 of the file in hexadecimal.
 func (p *Plugin) Hash() string { return p.anchor.program.key.hash }
 

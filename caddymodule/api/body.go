@@ -66,7 +66,7 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, of *site.Site
 	if isEncoded(r.Header) {
 		return nil, problem.EncodedBody()
 	}
-	arrived := limitTime(w, r)
+	arrived := LimitTime(w, r)
 	body := http.MaxBytesReader(w, r.Body, limit)
 	raw, err := io.ReadAll(io.LimitReader(body, maxBody))
 	if err == nil && len(raw) == maxBody {
@@ -95,11 +95,11 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, of *site.Site
 	return raw, nil
 }
 
-// limitTime ends the reading of a body after bodyTimeout, unless the server has a limit of its own:
+// LimitTime ends the reading of a body after bodyTimeout, unless the server has a limit of its own:
 // the option read_body. The caller calls the returned function when the body has arrived. Otherwise
 // the deadline stays, so that net/http does not wait for the rest of the body and closes the
 // connection.
-func limitTime(w http.ResponseWriter, r *http.Request) (arrived func()) {
+func LimitTime(w http.ResponseWriter, r *http.Request) (arrived func()) {
 	server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
 	if r.ContentLength == 0 || server != nil && server.ReadTimeout > 0 {
 		return func() {}

@@ -41,7 +41,7 @@ func (s *Server) serveAction(w http.ResponseWriter, r *http.Request, v Visit) {
 		problem.MethodNotAllowed("POST").Write(w)
 		return
 	}
-	a, p := s.readAction(r, &v)
+	a, p := s.readAction(w, r, &v)
 	if p != nil {
 		p.Write(w)
 		return
@@ -56,7 +56,7 @@ func (s *Server) serveAction(w http.ResponseWriter, r *http.Request, v Visit) {
 	_, _ = w.Write(body) // if it fails, the client is gone
 }
 
-func (s *Server) readAction(r *http.Request, v *Visit) (a action, p *problem.Problem) {
+func (s *Server) readAction(w http.ResponseWriter, r *http.Request, v *Visit) (a action, p *problem.Problem) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if !site.IsSameOrigin(r) || err != nil || kind != "application/json" {
 		return a, foreign()
@@ -64,15 +64,23 @@ func (s *Server) readAction(r *http.Request, v *Visit) (a action, p *problem.Pro
 	if s.cfg.Draining() {
 		return a, problem.Draining()
 	}
+	arrived := api.LimitTime(w, r)
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxAction+1))
-	if err != nil || len(body) > maxAction {
+	if err != nil {
+		return a, problem.BadValue("the body did not arrive completely")
+	}
+	if len(body) > maxAction {
 		return a, problem.BadValue("the body has over %d KiB", maxAction>>10)
+	}
+	arrived()
+	if v.hasEnded() {
+		return a, problem.Reloaded() // the body may have taken its time
 	}
 	if json.Unmarshal(body, &a) != nil {
 		return a, problem.BadValue("the body is not an action")
 	}
 	if a.Action == "reset" {
-		if !v.Names(a.Plugin) || a.Host != "" && !v.seesLabel(a.Host) {
+		if !s.mayReset(v, a.Plugin, a.Host) {
 			return a, noHost()
 		}
 		return a, nil

@@ -3,10 +3,15 @@ package console
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -78,7 +83,8 @@ func TestActions(t *testing.T) {
 func TestNothingIsDoneForOthers(t *testing.T) {
 	s := newScene(t)
 	s.visit.All, s.visit.Sees = false, func(host presence.HostName) bool { return host.String() == "a.example.com" }
-	s.visit.Names = func(plugin string) bool { return plugin == "mine" }
+	s.reports = []plugins.Report{{Name: "mine", Path: "mine"}, {Name: "ours", Path: "mine"}, {Name: "ours", Path: "theirs"}, {Name: "theirs"}}
+	s.visit.Loads = func(r *plugins.Report) bool { return r.Path == "mine" }
 	own := strings.TrimSuffix(s.url, "/console")
 	const kick = `{"action":"disconnect","host":"a.example.com","users":["bob"]}`
 	for name, c := range map[string]struct {
@@ -97,6 +103,8 @@ func TestNothingIsDoneForOthers(t *testing.T) {
 		"no host":                    {own, "application/json", `{"action":"disconnect","users":["bob"]}`, http.StatusNotFound},
 		"a plugin of others":         {own, "application/json", `{"action":"reset","host":"a.example.com","plugin":"theirs"}`, http.StatusNotFound},
 		"a plugin, a host of others": {own, "application/json", `{"action":"reset","host":"b.example.com","plugin":"mine"}`, http.StatusNotFound},
+		"a plugin of two sites":      {own, "application/json", `{"action":"reset","host":"","plugin":"ours"}`, http.StatusNotFound},
+		"a label":                    {own, "application/json", `{"action":"reset","host":"_other","plugin":"mine"}`, http.StatusNotFound},
 		"an unknown action":          {own, "application/json", `{"action":"drop","host":"a.example.com"}`, http.StatusBadRequest},
 		"no JSON":                    {own, "application/json", `disconnect`, http.StatusBadRequest},
 		"a huge body":                {own, "application/json", kick + strings.Repeat(" ", maxAction), http.StatusBadRequest},
@@ -116,6 +124,76 @@ func TestNothingIsDoneForOthers(t *testing.T) {
 	}
 }
 
+// deadlines records the read deadlines of a response.
+type deadlines struct {
+	*httptest.ResponseRecorder
+
+	set []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.set = append(d.set, t)
+	return nil
+}
+
+// slowBody calls a function before it has a body.
+type slowBody struct {
+	io.Reader
+
+	before func()
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	b.before()
+	return b.Reader.Read(p)
+}
+
+func (s *scene) act(t *testing.T, w http.ResponseWriter, before func()) {
+	t.Helper()
+	body := &slowBody{strings.NewReader(`{"action":"disconnect","host":"a.example.com","users":["bob"]}`), before}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://a.example.com/console/action", body)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Origin", "http://a.example.com")
+	s.server.Serve(w, r, "/action", s.visit)
+}
+
+func TestABodyHasADeadline(t *testing.T) {
+	s := newScene(t)
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	s.act(t, w, func() {
+		if len(w.set) != 1 || time.Until(w.set[0]) <= 0 {
+			t.Errorf("the body is read with the deadlines %v", w.set)
+		}
+	})
+	if w.Code != http.StatusOK || len(w.set) != 2 || !w.set[1].IsZero() {
+		t.Errorf("status %d, deadlines %v: the connection serves no other request", w.Code, w.set)
+	}
+}
+
+// TestNothingIsDoneAfterAReload ends the configuration that let the user in while the body arrives.
+func TestNothingIsDoneAfterAReload(t *testing.T) {
+	for name, end := range map[string]func(*Visit) func(){
+		"the server shuts down": func(v *Visit) func() {
+			ended := make(chan struct{})
+			v.Ended = ended
+			return sync.OnceFunc(func() { close(ended) })
+		},
+		"another is in effect": func(v *Visit) func() {
+			v.Retired = new(atomic.Bool)
+			return func() { v.Retired.Store(true) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			w := httptest.NewRecorder()
+			s.act(t, w, end(&s.visit))
+			if w.Code != http.StatusServiceUnavailable || s.did() != nil {
+				t.Errorf("status %d, did %q", w.Code, s.did())
+			}
+		})
+	}
+}
+
 // FuzzAction checks that no body makes it panic, and that one that is no JSON does nothing.
 func FuzzAction(f *testing.F) {
 	f.Add([]byte(`{"action":"send","host":"a.example.com","channel":"room","message":{"text":1}}`))
@@ -123,14 +201,14 @@ func FuzzAction(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		s := &scene{fake: new(fake)}
 		s.server = New(Config{Operator: s.fake, Pod: s.fake, Draining: func() bool { return false }})
-		v := Visit{User: "ada", Sees: func(presence.HostName) bool { return true }, Names: func(string) bool { return true }}
+		v := Visit{User: "ada", Sees: func(presence.HostName) bool { return true }, Loads: func(*plugins.Report) bool { return true }}
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://a.example.com/console/action", strings.NewReader(string(body)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set("Origin", "http://a.example.com")
-		if a, p := s.server.readAction(r, &v); p == nil {
+		if a, p := s.server.readAction(httptest.NewRecorder(), r, &v); p == nil {
 			_, _ = s.server.act(r, &v, a)
 		}
 	})

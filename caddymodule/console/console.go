@@ -3,11 +3,14 @@ package console
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/operator"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
@@ -50,20 +53,38 @@ type Server struct {
 	// mu guards the numbers of open streams.
 	mu      sync.Mutex
 	streams int
-	byUser  map[string]int
+	bySite  map[any]int
+	byUser  map[streamUser]int
 }
 
 // New returns a server without streams.
-func New(c Config) *Server { return &Server{cfg: c, byUser: make(map[string]int)} }
+func New(c Config) *Server {
+	return &Server{cfg: c, bySite: make(map[any]int), byUser: make(map[streamUser]int)}
+}
 
 // Visit is who asks for the console, and what they see of it. The caller has checked that they may.
 type Visit struct {
 	User   string                       // ID of the user; "" for everybody, on a console that is open
-	Client string                       // address of the client, for logs and limits
+	Client string                       // address of the client, for logs
+	Net    netip.Prefix                 // addresses that count as one client, for limits
+	Site   any                          // site whose limits apply, any comparable value
 	All    bool                         // the hosts of the whole process, and the numbers of pods
 	Sees   func(presence.HostName) bool // hosts that are shown
-	Names  func(plugin string) bool     // reports whether a site of these hosts has the plugin
+	Loads  func(*plugins.Report) bool   // reports whether a site of these hosts has the plugin
 	Ended  <-chan struct{}              // closed when the server of the request shuts down
+
+	// Retired is set when another configuration has replaced the one that let the user in. If nil, none does.
+	Retired *atomic.Bool
+}
+
+// hasEnded reports whether the configuration that let the user in has ended. Its successor may not let them in.
+func (v *Visit) hasEnded() bool {
+	select {
+	case <-v.Ended:
+		return true
+	default:
+		return v.Retired != nil && v.Retired.Load()
+	}
 }
 
 // by returns who does something, for logs.
@@ -72,6 +93,12 @@ func (v *Visit) by() string {
 		return v.User
 	}
 	return "anonymous (" + v.Client + ")"
+}
+
+// Refuse answers a request for the console that may not be served, with the headers of all answers.
+func Refuse(w http.ResponseWriter, p *problem.Problem) {
+	setHeaders(w.Header())
+	p.Write(w)
 }
 
 // Serve answers a request. path is the rest of the path after the prefix. It returns false if there is no

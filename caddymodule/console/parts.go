@@ -7,6 +7,7 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/operator"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
@@ -70,13 +71,13 @@ func (snap *snapshot) join(complete bool, missing []string) {
 }
 
 // seesLabel reports whether the numbers with a host label of the metrics are shown. Those that stand for
-// several hosts are shown with all hosts only.
+// several hosts, such as _other, are shown with all hosts only. Such a label could be read as the name of a host.
 func (v *Visit) seesLabel(label string) bool {
 	if v.All {
 		return true
 	}
 	host, err := presence.ParseHostName(label)
-	return err == nil && v.Sees(host)
+	return err == nil && !strings.HasPrefix(label, "_") && v.Sees(host)
 }
 
 func (s *Server) traffic(v *Visit, q query) *trafficPage {
@@ -92,10 +93,10 @@ func (s *Server) traffic(v *Visit, q query) *trafficPage {
 
 func (s *Server) plugins(v *Visit) *pluginPage {
 	page := &pluginPage{Plugins: []pluginRow{}, Calls: []pluginhost.Calls{}}
-	for _, r := range s.cfg.Pod.PluginReports() {
-		if !v.Names(r.Name) {
-			continue
-		}
+	reports, shared := s.reports(v)
+	names := make(map[string]bool)
+	for _, r := range reports {
+		names[r.Name] = true
 		row := pluginRow{Plugin: r.Name, SHA256: r.SHA256, OnFailure: r.OnFailure}
 		shown := 0
 		for _, h := range r.Hosts {
@@ -112,7 +113,8 @@ func (s *Server) plugins(v *Visit) *pluginPage {
 	}
 	for _, c := range s.cfg.Pod.PluginCalls() {
 		switch {
-		case !v.Names(c.Plugin) || c.Host != pluginhost.SharedHosts && !v.seesLabel(c.Host):
+		case !v.All && (!names[c.Plugin] || c.Host == pluginhost.SharedHosts && shared[c.Plugin]):
+		case c.Host != pluginhost.SharedHosts && !v.seesLabel(c.Host):
 		case len(page.Calls) == 2*pageRows:
 			page.More++
 		default:
@@ -120,6 +122,36 @@ func (s *Server) plugins(v *Visit) *pluginPage {
 		}
 	}
 	return page
+}
+
+// reports returns the reports of the plugins that are shown, and the names of plugins that are not shown: files of several
+// sites can have one name.
+func (s *Server) reports(v *Visit) (shown []plugins.Report, others map[string]bool) {
+	others = make(map[string]bool)
+	for _, r := range s.cfg.Pod.PluginReports() {
+		if v.Loads(&r) {
+			shown = append(shown, r)
+		} else {
+			others[r.Name] = true
+		}
+	}
+	return shown, others
+}
+
+// mayReset reports whether a viewer may reset the breakers of a plugin for a host, or those for all hosts if host is "".
+// These have the name of the plugin only, so they must be of no other site.
+func (s *Server) mayReset(v *Visit, plugin, host string) bool {
+	if v.All {
+		return true
+	}
+	reports, others := s.reports(v)
+	if !slices.ContainsFunc(reports, func(r plugins.Report) bool { return r.Name == plugin }) {
+		return false
+	}
+	if host == "" {
+		return !others[plugin]
+	}
+	return v.seesLabel(host)
 }
 
 func (p *pluginPage) addPlugin(row pluginRow) {

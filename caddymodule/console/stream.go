@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
@@ -13,8 +14,9 @@ import (
 
 // Limits of streams.
 const (
-	maxStreams     = 64 // open at a time, in the whole process
-	maxUserStreams = 8  // of one user; of one client address on a console that is open
+	maxStreams     = 64             // open at a time, in the whole process
+	maxSiteStreams = maxStreams / 2 // of one site, so that no site takes those of all others
+	maxUserStreams = 8              // of one user of a site; of one client address on a console that is open
 
 	// streamLife is how long a stream lasts. The page then opens another, for which the handlers before the
 	// console decide again whether it may be seen.
@@ -42,7 +44,7 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request, v Visit) {
 		p.Write(w)
 		return
 	}
-	release, ok := s.admit(v.by())
+	release, ok := s.admit(&v)
 	if !ok {
 		(&problem.Problem{
 			Status: http.StatusServiceUnavailable, Code: "busy", Retry: 5 * time.Second,
@@ -59,21 +61,36 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request, v Visit) {
 	s.stream(ctx, w, &v, q)
 }
 
+// streamUser is a user of a site, whose streams count together. Users of two sites can have one ID.
+type streamUser struct {
+	site any
+	user string       // "" on a console that is open
+	net  netip.Prefix // of a client without a user
+}
+
 // admit counts a stream. It returns false if there are too many.
-func (s *Server) admit(key string) (release func(), ok bool) {
+func (s *Server) admit(v *Visit) (release func(), ok bool) {
+	user := streamUser{site: v.Site, user: v.User}
+	if v.User == "" {
+		user.net = v.Net
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.streams >= maxStreams || s.byUser[key] >= maxUserStreams {
+	if s.streams >= maxStreams || s.bySite[v.Site] >= maxSiteStreams || s.byUser[user] >= maxUserStreams {
 		return func() {}, false
 	}
 	s.streams++
-	s.byUser[key]++
+	s.bySite[v.Site]++
+	s.byUser[user]++
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.streams--
-		if s.byUser[key]--; s.byUser[key] == 0 {
-			delete(s.byUser, key)
+		if s.bySite[v.Site]--; s.bySite[v.Site] == 0 {
+			delete(s.bySite, v.Site)
+		}
+		if s.byUser[user]--; s.byUser[user] == 0 {
+			delete(s.byUser, user)
 		}
 	}, true
 }
@@ -99,6 +116,9 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, v *Visit, q 
 		case <-v.Ended:
 			return
 		case <-timer.C:
+		}
+		if v.hasEnded() {
+			return
 		}
 		start := time.Now()
 		snap, stale := s.take(ctx, v, q)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -63,11 +64,13 @@ func TestASiteSeesItsOwnHostsOnly(t *testing.T) {
 	s.reports = []plugins.Report{
 		{Name: "mine", Hosts: []plugins.HostReport{{Host: "h00003.example.com"}, {Host: "h00004.example.com"}}},
 		{Name: "theirs", Hosts: []plugins.HostReport{{Host: "h00004.example.com"}}},
+		// Another site's file with the same name, whose instances serve all hosts.
+		{Name: "mine", SHA256: "a.example.com", Hosts: []plugins.HostReport{{LastFailure: "theirs"}}},
 	}
-	s.calls = []pluginhost.Calls{{Plugin: "mine", Host: "h00003.example.com"}, {Plugin: "mine", Host: "h00004.example.com"}, {Plugin: "theirs", Host: "h00003.example.com"}}
+	s.calls = []pluginhost.Calls{{Plugin: "mine", Host: "h00003.example.com"}, {Plugin: "mine", Host: "h00004.example.com"}, {Plugin: "theirs", Host: "h00003.example.com"}, {Plugin: "mine", Host: pluginhost.SharedHosts, Hook: "h00004"}, {Plugin: "mine", Host: pluginhost.OtherHosts}}
 	own := testkit.MustHost(t, "h00003.example.com")
 	s.visit.All, s.visit.Sees = false, func(host presence.HostName) bool { return host == own }
-	s.visit.Names = func(plugin string) bool { return plugin == "mine" }
+	s.visit.Loads = func(r *plugins.Report) bool { return r.Name == "mine" && r.SHA256 == "" }
 	for _, view := range []string{
 		"hosts", "traffic", "plugins", "queues", "cluster", "host&host=h00003.example.com", "host&host=h00004.example.com",
 		"channel&channel=room&host=h00004.example.com", "user&user=ada&host=h00004.example.com",
@@ -132,13 +135,23 @@ func TestStreamsAreFew(t *testing.T) {
 
 	var held []func()
 	for i := range 10 * maxStreams {
-		release, ok := s.server.admit(fmt.Sprint("user", i))
+		release, ok := s.server.admit(&Visit{User: fmt.Sprint("user", i)})
 		if ok {
 			held = append(held, release)
 		}
 	}
-	if len(held) > maxStreams-maxUserStreams {
-		t.Errorf("%d more streams of others, want at most %d together", len(held), maxStreams)
+	if len(held) > maxSiteStreams-maxUserStreams {
+		t.Errorf("%d more streams of others, want at most %d of one site together", len(held), maxSiteStreams)
+	}
+	for i := range 10 * maxStreams {
+		if release, ok := s.server.admit(&Visit{User: "ada", Site: i}); ok {
+			held = append(held, release)
+		} else if i == 0 {
+			t.Error("a user of another site with the same ID gets no stream")
+		}
+	}
+	if len(held) > maxStreams-1 {
+		t.Errorf("%d more streams, want at most %d together", len(held), maxStreams)
 	}
 	for _, release := range held {
 		release()
@@ -147,6 +160,39 @@ func TestStreamsAreFew(t *testing.T) {
 	defer s.server.mu.Unlock()
 	if n := len(s.server.byUser); n > 1 {
 		t.Errorf("%d users are remembered, want one", n)
+	}
+	if n := len(s.server.bySite); n > 1 {
+		t.Errorf("%d sites are remembered, want one", n)
+	}
+}
+
+// TestAddressesOfOneClientShareStreams opens streams without a user: a client has all addresses of an IPv6 /64.
+func TestAddressesOfOneClientShareStreams(t *testing.T) {
+	s := New(Config{})
+	client := netip.MustParsePrefix("2001:db8::/64")
+	for i := range maxUserStreams + 1 {
+		_, ok := s.admit(&Visit{Client: fmt.Sprintf("2001:db8::%x", i), Net: client})
+		if want := i < maxUserStreams; ok != want {
+			t.Errorf("stream %d: %v", i, ok)
+		}
+	}
+	if _, ok := s.admit(&Visit{Client: "2001:db8:0:1::1", Net: netip.MustParsePrefix("2001:db8:0:1::/64")}); !ok {
+		t.Error("another client gets no stream")
+	}
+}
+
+func TestLabelsOfSeveralHostsAreNoHosts(t *testing.T) {
+	v := Visit{Sees: func(presence.HostName) bool { return true }} // as on a site for every host
+	for label, want := range map[string]bool{
+		pluginhost.OtherHosts: false, pluginhost.SharedHosts: false, "_x.example.com": false, "a.example.com": true, "": false,
+	} {
+		if v.seesLabel(label) != want {
+			t.Errorf("%q: want %v", label, want)
+		}
+	}
+	v.All = true
+	if !v.seesLabel(pluginhost.OtherHosts) {
+		t.Error("a console of all hosts does not see the others")
 	}
 }
 

@@ -45,6 +45,14 @@ func (s *Step) route() *Route {
 	return s.List.At(s.Index)
 }
 
+// Listen returns the addresses of the server, nil outside of the HTTP app.
+func (w *Way) Listen() []string {
+	if w.Server == nil {
+		return nil
+	}
+	return w.Server.Listen
+}
+
 // listeners names the addresses of the server, for errors and logs.
 func (w *Way) listeners() string {
 	if w.Server == nil {
