@@ -63,11 +63,7 @@ var rss = regexp.MustCompile(`VmRSS:\s+(\d+) kB`)
 // falls: the runtime releases memory gradually.
 func (p *process) settledRSS(t *testing.T) int {
 	t.Helper()
-	least, same := 0, 0
-	deadline := time.Now().Add(ws.Patience)
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for same < 10 && time.Now().Before(deadline) {
+	return settled(func() int {
 		p.get(t, "/debug/pprof/heap?gc=1")
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 		if err != nil {
@@ -81,7 +77,18 @@ func (p *process) settledRSS(t *testing.T) int {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if now := kib << 10; least == 0 || now < least-least/200 {
+		return kib << 10
+	})
+}
+
+// settled measures bytes until they no longer get less.
+func settled(measure func() int) int {
+	least, same := 0, 0
+	deadline := time.Now().Add(ws.Patience)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for same < 10 && time.Now().Before(deadline) {
+		if now := measure(); least == 0 || now < least-least/200 {
 			least, same = now, 0
 		} else {
 			same++

@@ -70,20 +70,10 @@ func memoryOfIdle(t *testing.T, pusher bool) int {
 // settledUse returns the bytes of heap and stacks in use, once they no longer get less.
 func (p *process) settledUse(t *testing.T) int {
 	t.Helper()
-	least, same := 0, 0
-	ws.Poll(t, ws.Patience, func() error {
+	return settled(func() int {
 		u := p.usage(t)
-		if now := int(u.heap + u.stacks); least == 0 || now < least-least/200 {
-			least, same = now, 0
-		} else {
-			same++
-		}
-		if same < 10 {
-			return errors.New("it gets less")
-		}
-		return nil
+		return int(u.heap + u.stacks)
 	})
-	return least
 }
 
 // TestT35FanOut compares the CPU time of messages to 5,000 listeners of either protocol. Other work on
