@@ -48,6 +48,8 @@ type setup struct {
 	env   []string
 	// prefix is a command that runs Caddy, like "ip netns exec NAME".
 	prefix []string
+	// binary is the Caddy of a pod; "" for the one under test.
+	binary string
 	// bind is the address that the sites listen on, in a network that the test is not part of. Then
 	// the test uses a Unix socket: sockets in the file system exist in all network namespaces.
 	bind string

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -116,7 +117,7 @@ func keepingClient(t *testing.T, dial func(ctx context.Context, network, address
 func (p *pod) run(t *testing.T) {
 	t.Helper()
 	p.write(t, p.setup)
-	args := slices.Concat(p.setup.prefix, []string{caddyPath, "run", "--config", p.file})
+	args := slices.Concat(p.setup.prefix, []string{cmp.Or(p.setup.binary, caddyPath), "run", "--config", p.file})
 	cmd, ended := exec.Command(args[0], args[1:]...), make(chan struct{})
 	cmd.Env = append(os.Environ(), proc.Home(p.dir)...)
 	cmd.Stdout, cmd.Stderr = p.log, p.log
