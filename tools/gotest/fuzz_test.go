@@ -51,6 +51,9 @@ func FuzzBad(f *testing.F) {
 	if !strings.Contains(out.String(), "Failing input written to") {
 		t.Errorf("the output does not name the failing input:\n%s", &out)
 	}
+	if strings.Contains(out.String(), "not built with coverage instrumentation") {
+		t.Errorf("the target is not instrumented:\n%s", &out)
+	}
 }
 
 func TestFuzzAllNeedsATarget(t *testing.T) {
