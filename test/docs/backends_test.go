@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/test/internal/process"
 )
 
@@ -32,7 +33,9 @@ func newBackends(t *testing.T) *backends {
 		server: server{home: t.TempDir(), addr: freeAddr(t), admin: freeAddr(t)},
 		dir:    t.TempDir(),
 	}
-	_, b.port, _ = strings.Cut(freeAddr(t), ":")
+	backend := freeAddr(t)
+	_, b.port, _ = strings.Cut(backend, ":")
+	b.pairs = []string{"localhost:3000", backend}
 	if err := os.Mkdir(filepath.Join(b.dir, "bin"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -55,11 +58,6 @@ func newBackends(t *testing.T) *backends {
 		t.Fatalf("making the secrets: %v\n%s", err, out)
 	}
 	return b
-}
-
-// local replaces the ports of the page.
-func (b *backends) local(text string) string {
-	return b.server.local(strings.ReplaceAll(text, "localhost:3000", "localhost:"+b.port))
 }
 
 // block returns the block in a language that contains a text.
@@ -105,11 +103,17 @@ func (b *backends) start(t *testing.T, with, instead string, ready func() error)
 // said waits until the output of a backend has a line, which PHP begins with the time.
 func said(t *testing.T, out *process.Buffer, line string) {
 	t.Helper()
-	pattern := regexp.MustCompile(`(?m)(^|\] )` + regexp.QuoteMeta(line) + ` *$`)
+	saidTimes(t, out, `(?m)(^|\] )`+regexp.QuoteMeta(line)+` *$`, 1)
+}
+
+// saidTimes waits until the output of a backend matches a pattern n times.
+func saidTimes(t *testing.T, out *process.Buffer, pattern string, n int) {
+	t.Helper()
+	line := regexp.MustCompile(pattern)
 	deadline := time.Now().Add(3 * patience)
-	for !pattern.MatchString(out.String()) {
+	for len(line.FindAllString(out.String(), n)) < n {
 		if time.Now().After(deadline) {
-			t.Fatalf("the backend does not say %q", line)
+			t.Fatalf("the backend does not say %q %d times", pattern, n)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -164,6 +168,9 @@ func TestBackends(t *testing.T) {
 // follow does what the page says, with a websocket in place of the page in a browser.
 func (b *backends) follow(t *testing.T, out *process.Buffer) {
 	t.Helper()
+	// Of a channel that is joined earlier, the backend gets channel.state instead of channel.occupied.
+	// The threads of Python write into one another's lines.
+	saidTimes(t, out, "epoch.complete", presence.Shards)
 	site := "http://" + b.addr
 	status, token := b.ask(t, http.MethodGet, site+"/api/token?user=ada", "", nil)
 	if status != http.StatusOK {
