@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/console"
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
@@ -189,7 +190,7 @@ func (c *Console) owner(host presence.HostName) *site.Site {
 func (c *Console) visit(r *http.Request, user string) console.Visit {
 	client := clientAddr(r)
 	v := console.Visit{
-		User: user, Client: client.String(), Net: clientNet(client), Site: c, All: c.Hosts == "all", Ended: c.ended,
+		User: user, Client: client.String(), Secure: isSecure(r), Net: clientNet(client), Site: c, All: c.Hosts == "all", Ended: c.ended,
 		Retired: &c.app.stopped,
 		Sees:    func(presence.HostName) bool { return true }, Loads: func(*plugins.Report) bool { return true },
 	}
@@ -199,7 +200,7 @@ func (c *Console) visit(r *http.Request, user string) console.Visit {
 	if len(c.own) > 0 {
 		v.Site = c.own[0] // the consoles of one site share its streams
 	}
-	v.Sees, v.Loads = c.sees, c.loads
+	v.Sees, v.Loads, v.Alone = c.sees, c.loads, c.alone
 	return v
 }
 
@@ -219,9 +220,20 @@ func (c *Console) sees(host presence.HostName) bool {
 
 // loads reports whether a site of the console has the plugin of a report.
 func (c *Console) loads(r *plugins.Report) bool {
-	return slices.ContainsFunc(c.own, func(of *site.Site) bool {
-		return of.Chain != nil && slices.ContainsFunc(of.Chain.Plugins(), func(p *plugins.Plugin) bool { return p.Reports(r) })
+	return slices.ContainsFunc(c.own, func(of *site.Site) bool { return has(of, r) })
+}
+
+// alone reports whether no other site of the configuration has the plugin of a report.
+func (c *Console) alone(r *plugins.Report) bool {
+	configuration, err := c.app.settle()
+	return err == nil && !slices.ContainsFunc(configuration.Sites, func(s gateway.Served) bool {
+		return !slices.Contains(c.own, s.Site) && has(s.Site, r)
 	})
+}
+
+// has reports whether a site has the plugin of a report.
+func has(of *site.Site, r *plugins.Report) bool {
+	return of.Chain != nil && slices.ContainsFunc(of.Chain.Plugins(), func(p *plugins.Plugin) bool { return p.Reports(r) })
 }
 
 // addConsole makes a console part of this configuration, and returns the way to it.

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -55,8 +57,7 @@ func (c configured) askAt(t testing.TB, listen string, r *http.Request) *httptes
 		if listen != "" && !slices.Contains(server.Listen, listen) {
 			continue
 		}
-		asked := prepare(w, r.WithContext(ctx))
-		asked = asked.WithContext(context.WithValue(asked.Context(), caddyhttp.ServerCtxKey, server)) // for invoke
+		asked := caddyhttp.PrepareRequest(r.WithContext(ctx), caddy.NewReplacer(), w, server)
 		err := server.Routes.Compile(notFound).ServeHTTP(w, asked)
 		if refused, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
 			w.WriteHeader(refused.StatusCode)
@@ -222,6 +223,45 @@ func TestConsoleShowsItsSiteBlock(t *testing.T) {
 	}
 }
 
+// TestActionsComeFromTheSchemeOfThePage acts from pages with the host of the console. Only a proxy that Caddy trusts may
+// say that the page came by TLS.
+func TestActionsComeFromTheSchemeOfThePage(t *testing.T) {
+	const trusting = "{\n\tservers {\n\t\ttrusted_proxies static 192.0.2.1\n\t}\n}\n"
+	for name, test := range map[string]struct {
+		options, proto, origin string
+		tls                    bool
+		status                 int
+	}{
+		"http":                             {"", "", "http://portal.example.com", false, http.StatusOK},
+		"https on http":                    {"", "", "https://portal.example.com", false, http.StatusForbidden},
+		"https on TLS":                     {"", "", "https://portal.example.com", true, http.StatusOK},
+		"http on TLS":                      {"", "", "http://portal.example.com", true, http.StatusForbidden},
+		"a TLS proxy":                      {trusting, "https", "https://portal.example.com", false, http.StatusOK},
+		"a TLS proxy, an http page":        {trusting, "https", "http://portal.example.com", false, http.StatusForbidden},
+		"a proxy without TLS":              {trusting, "http", "https://portal.example.com", false, http.StatusForbidden},
+		"a TLS proxy that is not trusted":  {"", "https", "https://portal.example.com", false, http.StatusForbidden},
+		"a proxy that does not say it":     {trusting, "", "https://portal.example.com", false, http.StatusForbidden},
+		"TLS up to Caddy, through a proxy": {trusting, "https", "https://portal.example.com", true, http.StatusOK},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := mustLoad(t, test.options+consoleFile("\trollcall_console open"))
+			stage(t, c.app.hub, c.app.hub.StartPods)
+			c.app.hub.Offer(c.snapshot())
+			r := request(http.MethodPost, "/console/action", "", `{"action":"disconnect","host":"portal.example.com","users":["ada"]}`)
+			r.Header.Set("Origin", test.origin)
+			if test.proto != "" {
+				r.Header.Set("X-Forwarded-Proto", test.proto)
+			}
+			if test.tls {
+				r.TLS = new(tls.ConnectionState)
+			}
+			if w := c.ask(t, r); w.Code != test.status {
+				t.Errorf("status %d, want %d: %s", w.Code, test.status, w.Body)
+			}
+		})
+	}
+}
+
 func TestConsoleWithoutASiteIsLogged(t *testing.T) {
 	const site = "http://b.example.com {\n\trollcall {\n\t\tapi_key off\n\t}\n}\n"
 	const warning = "the console shows no host"
@@ -280,6 +320,41 @@ func TestConsoleShowsItsPlugins(t *testing.T) {
 		if w.Code != want {
 			t.Errorf("a reset for %q has the status %d: %s", host, w.Code, w.Body)
 		}
+	}
+}
+
+// TestBreakerOfSeveralSites resets the breaker of a plugin whose instances serve all hosts of the sites that have it.
+func TestBreakerOfSeveralSites(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	file := assemble(t, "rules")
+	block := func(hosts, console, options string) string {
+		return hosts + " {\n\trollcall_console open {\n\t\t" + console + "\n\t}\n\trollcall {\n\t\tapi_key off\n" + plugin(file, options) + "\n}\n}\n"
+	}
+	const here, elsewhere = "http://portal.example.com, http://b.example.com", "http://elsewhere.example.com"
+	for name, test := range map[string]struct {
+		file   string
+		status int
+	}{
+		"its own":                          {block(here, "", "shared"), http.StatusOK},
+		"with another site":                {block(here, "", "shared") + block(elsewhere, "", "shared"), http.StatusForbidden},
+		"with another site, but all hosts": {block(here, "hosts all", "shared") + block(elsewhere, "", "shared"), http.StatusOK},
+		"with another configuration":       {block(here, "", "shared") + block(elsewhere, "", "shared\nmemory 8MiB"), http.StatusNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := mustLoad(t, test.file)
+			if err := c.app.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := c.app.Stop(); err != nil {
+					t.Error(err)
+				}
+			})
+			w := c.ask(t, request(http.MethodPost, "/console/action", "", `{"action":"reset","plugin":"rules","host":""}`))
+			if w.Code != test.status {
+				t.Errorf("status %d, want %d: %s", w.Code, test.status, w.Body)
+			}
+		})
 	}
 }
 

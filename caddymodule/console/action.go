@@ -58,7 +58,7 @@ func (s *Server) serveAction(w http.ResponseWriter, r *http.Request, v Visit) {
 
 func (s *Server) readAction(w http.ResponseWriter, r *http.Request, v *Visit) (a action, p *problem.Problem) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if !site.IsSameOrigin(r) || err != nil || kind != "application/json" {
+	if !site.IsSameOrigin(r, v.Secure) || err != nil || kind != "application/json" {
 		return a, foreign()
 	}
 	if s.cfg.Draining() {
@@ -80,10 +80,7 @@ func (s *Server) readAction(w http.ResponseWriter, r *http.Request, v *Visit) (a
 		return a, problem.BadValue("the body is not an action")
 	}
 	if a.Action == "reset" {
-		if !s.mayReset(v, a.Plugin, a.Host) {
-			return a, noHost()
-		}
-		return a, nil
+		return a, s.mayReset(v, a.Plugin, a.Host)
 	}
 	host, err := presence.ParseHostName(a.Host)
 	if err != nil || !v.Sees(host) {

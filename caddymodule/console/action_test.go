@@ -83,8 +83,9 @@ func TestActions(t *testing.T) {
 func TestNothingIsDoneForOthers(t *testing.T) {
 	s := newScene(t)
 	s.visit.All, s.visit.Sees = false, func(host presence.HostName) bool { return host.String() == "a.example.com" }
-	s.reports = []plugins.Report{{Name: "mine", Path: "mine"}, {Name: "ours", Path: "mine"}, {Name: "ours", Path: "theirs"}, {Name: "theirs"}}
+	s.reports = []plugins.Report{{Name: "mine", Path: "mine"}, {Name: "ours", Path: "mine"}, {Name: "ours", Path: "theirs"}, {Name: "theirs"}, {Name: "common", Path: "mine"}}
 	s.visit.Loads = func(r *plugins.Report) bool { return r.Path == "mine" }
+	s.visit.Alone = func(r *plugins.Report) bool { return r.Name != "common" }
 	own := strings.TrimSuffix(s.url, "/console")
 	const kick = `{"action":"disconnect","host":"a.example.com","users":["bob"]}`
 	for name, c := range map[string]struct {
@@ -93,6 +94,7 @@ func TestNothingIsDoneForOthers(t *testing.T) {
 	}{
 		"no origin":                  {"", "application/json", kick, http.StatusForbidden},
 		"another origin":             {"http://evil.example.com", "application/json", kick, http.StatusForbidden},
+		"another scheme":             {strings.Replace(own, "http:", "https:", 1), "application/json", kick, http.StatusForbidden},
 		"another port":               {"http://127.0.0.1:1", "application/json", kick, http.StatusForbidden},
 		"an opaque origin":           {"null", "application/json", kick, http.StatusForbidden},
 		"every origin":               {"*", "application/json", kick, http.StatusForbidden},
@@ -104,6 +106,7 @@ func TestNothingIsDoneForOthers(t *testing.T) {
 		"a plugin of others":         {own, "application/json", `{"action":"reset","host":"a.example.com","plugin":"theirs"}`, http.StatusNotFound},
 		"a plugin, a host of others": {own, "application/json", `{"action":"reset","host":"b.example.com","plugin":"mine"}`, http.StatusNotFound},
 		"a plugin of two sites":      {own, "application/json", `{"action":"reset","host":"","plugin":"ours"}`, http.StatusNotFound},
+		"a plugin with other sites":  {own, "application/json", `{"action":"reset","host":"","plugin":"common"}`, http.StatusForbidden},
 		"a label":                    {own, "application/json", `{"action":"reset","host":"_other","plugin":"mine"}`, http.StatusNotFound},
 		"an unknown action":          {own, "application/json", `{"action":"drop","host":"a.example.com"}`, http.StatusBadRequest},
 		"no JSON":                    {own, "application/json", `disconnect`, http.StatusBadRequest},
@@ -201,7 +204,7 @@ func FuzzAction(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		s := &scene{fake: new(fake)}
 		s.server = New(Config{Operator: s.fake, Pod: s.fake, Draining: func() bool { return false }})
-		v := Visit{User: "ada", Sees: func(presence.HostName) bool { return true }, Loads: func(*plugins.Report) bool { return true }}
+		v := Visit{User: "ada", Sees: func(presence.HostName) bool { return true }, Loads: func(*plugins.Report) bool { return true }, Alone: func(*plugins.Report) bool { return true }}
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://a.example.com/console/action", strings.NewReader(string(body)))
 		if err != nil {
 			t.Fatal(err)

@@ -66,11 +66,13 @@ func New(c Config) *Server {
 type Visit struct {
 	User   string                       // ID of the user; "" for everybody, on a console that is open
 	Client string                       // address of the client, for logs
+	Secure bool                         // the client uses TLS
 	Net    netip.Prefix                 // addresses that count as one client, for limits
 	Site   any                          // site whose limits apply, any comparable value
 	All    bool                         // the hosts of the whole process, and the numbers of pods
 	Sees   func(presence.HostName) bool // hosts that are shown
 	Loads  func(*plugins.Report) bool   // reports whether a site of these hosts has the plugin
+	Alone  func(*plugins.Report) bool   // reports whether no other site has it
 	Ended  <-chan struct{}              // closed when the server of the request shuts down
 
 	// Retired is set when another configuration has replaced the one that let the user in. If nil, none does.

@@ -123,7 +123,7 @@ func newScene(t *testing.T) *scene {
 	f := new(fake)
 	s := &scene{fake: f, server: New(Config{Operator: f, Pod: f, Draining: func() bool { return false }}), visit: Visit{
 		User: "ada", Client: "192.0.2.1", All: true, Sees: func(presence.HostName) bool { return true },
-		Loads: func(*plugins.Report) bool { return true },
+		Loads: func(*plugins.Report) bool { return true }, Alone: func(*plugins.Report) bool { return true },
 	}}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.server.Serve(w, r, strings.TrimPrefix(r.URL.Path, "/console"), s.visit) {

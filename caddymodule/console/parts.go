@@ -2,11 +2,13 @@ package console
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/operator"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
@@ -97,7 +99,7 @@ func (s *Server) plugins(v *Visit) *pluginPage {
 	names := make(map[string]bool)
 	for _, r := range reports {
 		names[r.Name] = true
-		row := pluginRow{Plugin: r.Name, SHA256: r.SHA256, OnFailure: r.OnFailure}
+		row := pluginRow{Plugin: r.Name, SHA256: r.SHA256, OnFailure: r.OnFailure, Shared: r.Shared}
 		shown := 0
 		for _, h := range r.Hosts {
 			if h.Host == "" || v.seesLabel(h.Host) { // "" if instances serve all hosts
@@ -138,20 +140,25 @@ func (s *Server) reports(v *Visit) (shown []plugins.Report, others map[string]bo
 	return shown, others
 }
 
-// mayReset reports whether a viewer may reset the breakers of a plugin for a host, or those for all hosts if host is "".
-// These have the name of the plugin only, so they must be of no other site.
-func (s *Server) mayReset(v *Visit, plugin, host string) bool {
+// mayReset returns why a viewer may not reset the breakers of a plugin for a host, or those for all hosts if host is
+// "". These have the name of the plugin only, so they must be of no other site; and a plugin that fails for the hosts of
+// another site is not called again there.
+func (s *Server) mayReset(v *Visit, plugin, host string) *problem.Problem {
 	if v.All {
-		return true
+		return nil
 	}
 	reports, others := s.reports(v)
-	if !slices.ContainsFunc(reports, func(r plugins.Report) bool { return r.Name == plugin }) {
-		return false
+	reports = slices.DeleteFunc(reports, func(r plugins.Report) bool { return r.Name != plugin })
+	if len(reports) == 0 || host == "" && others[plugin] || host != "" && !v.seesLabel(host) {
+		return noHost()
 	}
-	if host == "" {
-		return !others[plugin]
+	if host == "" && slices.ContainsFunc(reports, func(r plugins.Report) bool { return !v.Alone(&r) }) {
+		return &problem.Problem{
+			Status: http.StatusForbidden, Code: "denied",
+			Detail: "other sites share this plugin and its breaker: reset it on a console with hosts all",
+		}
 	}
-	return v.seesLabel(host)
+	return nil
 }
 
 func (p *pluginPage) addPlugin(row pluginRow) {

@@ -46,13 +46,14 @@ type pluginPage struct {
 	More    int                `json:"more"` // rows that are left out
 }
 
-// pluginRow is a plugin for one host; Host is "" if no host has called it yet.
+// pluginRow is a plugin for one host; Host is "" if no host has called it yet, or if it is shared.
 type pluginRow struct {
 	plugins.HostReport
 
 	Plugin    string `json:"plugin"`
 	SHA256    string `json:"sha256"`
 	OnFailure string `json:"on_failure"`
+	Shared    bool   `json:"shared"` // all hosts have the same instances and breaker
 }
 
 type queuePage struct {

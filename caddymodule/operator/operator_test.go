@@ -18,6 +18,8 @@ func TestWithoutEmail(t *testing.T) {
 	for object, want := range map[string]string{
 		`{"id":"ada","email":"a@example.com"}`: `{"id":"ada"}`, `{"name":"Ada"}`: `{"name":"Ada"}`, `{}`: `{}`,
 		`1`: `{}`, `null`: `{}`, `{"email":`: `{}`,
+		`{"profile":{"email":"a@example.com","n":12345678901234567890}}`:                        `{"profile":{"n":12345678901234567890}}`,
+		`{"teams":[[{"lead":{"email":{"work":"a@example.com"}}}],"email"],"emails":1,"a":null}`: `{"a":null,"emails":1,"teams":[[{"lead":{}}],"email"]}`,
 	} {
 		if got := string(withoutEmail([]byte(object))); got != want {
 			t.Errorf("%s: %s, want %s", object, got, want)

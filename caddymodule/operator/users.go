@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,8 +24,8 @@ type Users struct {
 
 // User is a user with a connection.
 type User struct {
-	// User is the object that the plugins of the site make of the user for /message/users, without its
-	// key email. Without plugins, it has the id.
+	// User is the object that the plugins of the site make of the user for /message/users, without
+	// keys email, at any depth. Without plugins, it has the id.
 	User        json.RawMessage `json:"user"`
 	Since       string          `json:"since"` // start of the first of Connections, as RFC 3339 with milliseconds
 	Connections []Connection    `json:"connections"`
@@ -122,17 +123,34 @@ func shown(ctx context.Context, of *site.Site, host presence.HostName, users []p
 	return objects, nil
 }
 
-// withoutEmail returns a JSON object without its key email. An object that cannot be decoded becomes an
-// empty one.
+// withoutEmail returns a JSON object without keys email, at any depth. An object that cannot be decoded becomes
+// an empty one.
 func withoutEmail(object []byte) json.RawMessage {
-	var keys map[string]json.RawMessage
-	_ = json.Unmarshal(object, &keys) // keys stays nil
-	delete(keys, "email")
+	var keys map[string]any // decoded once: one level after the other would take the square of the depth
+	d := json.NewDecoder(bytes.NewReader(object))
+	d.UseNumber()       // other numbers lose digits
+	_ = d.Decode(&keys) // keys stays nil
+	deleteEmail(keys)
 	rest, err := json.Marshal(keys)
 	if err != nil || keys == nil {
 		return json.RawMessage("{}")
 	}
 	return rest
+}
+
+// deleteEmail deletes the keys email of all objects in a decoded value.
+func deleteEmail(value any) {
+	switch v := value.(type) {
+	case map[string]any:
+		delete(v, "email")
+		for _, inner := range v {
+			deleteEmail(inner)
+		}
+	case []any:
+		for _, inner := range v {
+			deleteEmail(inner)
+		}
+	}
 }
 
 // Found is why a user is listed.

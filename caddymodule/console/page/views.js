@@ -245,9 +245,9 @@ function plugins(at, snap) {
       key: `${p.plugin} ${p.sha256} ${p.host}`,
       cells: [
         [p.plugin, h("div", { class: "muted small" }, `${p.sha256.slice(0, 8)}, on failure ${p.on_failure}`)],
-        p.host || "not called yet", badge(p.breaker, tones[p.breaker]), n(p.failures), p.last_failure || "none",
+        p.host || (p.shared ? "all" : "not called yet"), badge(p.breaker, tones[p.breaker]), n(p.failures), p.last_failure || "none",
         `${n(p.idle + p.busy)}`, `${n(Math.round(p.memory / 1024))} KiB`,
-        p.breaker !== "closed" && act("Reset breaker", `Call ${p.plugin} again for ${p.host}, on this pod?`, { action: "reset", host: p.host, plugin: p.plugin }),
+        p.breaker !== "closed" && act("Reset breaker", `Call ${p.plugin} again for ${p.host || "all hosts"}, on this pod?`, { action: "reset", host: p.host, plugin: p.plugin }),
       ],
     })), "No plugin is loaded."),
     table("Calls", ["Plugin", "Host", "Hook", "#Calls", "#Refused", "#Failed", "#Steps a call"], page.calls.map((c) => ({
