@@ -15,7 +15,7 @@ import (
 
 // TestPluginAuthorsPath does what the author of a first plugin does: makes a new project, follows
 // the commands and lines of its README, and then changes the rules.
-func TestPluginAuthorsPath(t *testing.T) {
+func TestPluginAuthorsPath(t *testing.T) { //nolint:tparallel // its compilers would slow tests that watch the time
 	for _, lang := range []struct{ name, source string }{
 		{"go", "main.go"},
 		{"c", "plugin.c"},
@@ -23,6 +23,7 @@ func TestPluginAuthorsPath(t *testing.T) {
 		{"assemblyscript", "assembly/index.ts"},
 	} {
 		t.Run(lang.name, func(t *testing.T) {
+			t.Parallel()
 			a := newAuthor(t, lang.name)
 			a.run(t, "caddy rollcall-plugin new --lang "+lang.name+" my-plugin")
 			a.dir = filepath.Join(a.dir, "my-plugin")

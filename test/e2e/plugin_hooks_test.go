@@ -12,7 +12,7 @@ import (
 
 // TestNewWritesTheHooksThatAreAskedFor builds projects with all hooks, and in C with each hook alone.
 // The cases that come with a project must pass as they are.
-func TestNewWritesTheHooksThatAreAskedFor(t *testing.T) {
+func TestNewWritesTheHooksThatAreAskedFor(t *testing.T) { //nolint:tparallel // its compilers would slow tests that watch the time
 	type project struct{ lang, hooks string }
 	projects := []project{
 		{"c", strings.Join(sdk.Hooks, ",")},
@@ -28,6 +28,7 @@ func TestNewWritesTheHooksThatAreAskedFor(t *testing.T) {
 	}
 	for _, p := range projects {
 		t.Run(p.lang+" "+p.hooks, func(t *testing.T) {
+			t.Parallel()
 			a := newAuthor(t, p.lang)
 			a.run(t, "caddy rollcall-plugin new --lang "+p.lang+" --hooks "+p.hooks+" my-plugin")
 			a.dir = filepath.Join(a.dir, "my-plugin")
