@@ -76,7 +76,8 @@ func fuzzAll(w io.Writer, time string, packages []string) (counts, error) {
 // every counter of the binary after each input. With the counters of this module only, a target that
 // imports Caddy runs about ten times the inputs, and its dependencies need no second compilation.
 func (s suite) build() error {
-	cmd := exec.Command("go", "test", "-c", "-gcflags=./...=-d=libfuzzer", "-ldflags=-s -w", "-o", s.binary, s.pkg)
+	cmd := exec.Command("go", "test", "-c", "-vet=off", "-gcflags=./...=-d=libfuzzer", "-ldflags=-s -w",
+		"-o", s.binary, s.pkg)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("compiling %s for fuzzing: %w", s.pkg, err)
