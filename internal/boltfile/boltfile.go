@@ -246,7 +246,7 @@ func makeFile(path string) error {
 			return err
 		}
 	}
-	return syncFolder(filepath.Dir(path))
+	return SyncFolder(filepath.Dir(path))
 }
 
 // withoutPath returns the error without the random name of a temporary file: callers log the same
@@ -261,8 +261,8 @@ func withoutPath(err error) error {
 	return err
 }
 
-// syncFolder syncs the names in a folder to disk.
-func syncFolder(folder string) error {
+// SyncFolder syncs the names in a folder to disk.
+func SyncFolder(folder string) error {
 	f, err := os.Open(folder)
 	if err != nil {
 		return err

@@ -68,5 +68,5 @@ func (f *File) replace(l Layout, fill func(old *bbolt.Tx, to *File) error) (*Fil
 	to.path = f.path
 	// Both files are locked until now, so another process never gets either.
 	_ = f.Close()
-	return to, syncFolder(filepath.Dir(f.path))
+	return to, SyncFolder(filepath.Dir(f.path))
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// File is a [Store] in a bbolt file. A change is written whole or not at all, even if the process
-// or the machine crashes meanwhile. Its methods are safe for concurrent use. No other process can
-// open the file meanwhile.
+// File is a [Store] in a bbolt file, with a journal beside it while it is open. A change is written
+// whole or not at all, even if the process or the machine crashes meanwhile. Its methods are safe
+// for concurrent use. No other process can open the file meanwhile.
 type File struct {
 	path    string
 	renamed string // new name of a damaged file that was replaced; "" if there was none
@@ -25,6 +25,22 @@ type File struct {
 	version byte           // version of the entries; guarded by mu
 	damaged int            // number of records that Load has left out; guarded by mu
 	kept    string         // copy of the file with these records; "" if there is none; guarded by mu
+
+	nextMu sync.Mutex
+	next   *batch // changes that wait to be written; nil if none do. Guarded by nextMu
+
+	// writing guards the fields below. It is locked after mu, and held while the journal is written.
+	writing sync.Mutex
+	journal *journal   // nil before the first change
+	direct  bool       // changes go to the database: the journal has failed, or the file is closed
+	folding chan error // gets the result of writing a full generation to the database; nil if none is
+}
+
+// batch has changes that are written and synced together.
+type batch struct {
+	records []Record
+	done    chan struct{} // closed when err is set
+	err     error
 }
 
 // Buckets and keys of the file.
@@ -33,8 +49,11 @@ var (
 	metaBucket    = []byte("rollcall")
 	formatKey     = []byte("format")
 	countKey      = []byte("records") // number of records, 8 bytes, big-endian
-	format        = []byte("2")       // format of new files: the version of their entries
-	oldFormat     = []byte("1")
+	// journalKey has the ID of the journal, and its last generation that is in the database, 8 bytes
+	// each, big-endian.
+	journalKey = []byte("journal")
+	format     = []byte("2") // format of new files: the version of their entries
+	oldFormat  = []byte("1")
 	// kindFormat is the format of a file with records of several kinds, which would look damaged to
 	// a Rollcall that knows assignments only.
 	kindFormat = []byte("3")
@@ -94,6 +113,9 @@ func initFile(tx *bbolt.Tx) error {
 //
 // It returns ErrDamaged.
 func (f *File) Load(take func(r Record)) error {
+	if err := f.empty(); err != nil { // for a caller that has saved records before
+		return err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var host presence.HostName // last host: thousands of records share its text
@@ -118,21 +140,48 @@ func (f *File) Load(take func(r Record)) error {
 	if err != nil {
 		return fmt.Errorf("reading the assignments: %w", err)
 	}
-	if damaged == 0 && whole == count && f.version == entryVersion {
-		return nil
+	if damaged != 0 || whole != count || f.version != entryVersion {
+		// A damaged page can have lost records without an error. The first format has no count.
+		if err := f.rewrite(max(damaged, count-whole)); err != nil {
+			return err
+		}
 	}
-	// A damaged page can have lost records without an error. The first format has no count.
-	return f.rewrite(max(damaged, count-whole))
+	return f.replay(take)
 }
 
 // Save implements [Store]. Calls that come during a write share the next one.
 func (f *File) Save(records []Record) error {
-	sorted := slices.Clone(records) // put sorts its argument
-	return f.commit(func(bucket *bbolt.Bucket) (int, error) { return put(bucket, sorted) })
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	f.nextMu.Lock()
+	b := f.next
+	first := b == nil
+	if first {
+		b = &batch{done: make(chan struct{})}
+		f.next = b
+	}
+	b.records = append(b.records, records...)
+	f.nextMu.Unlock()
+	if first {
+		f.writing.Lock()
+		f.nextMu.Lock()
+		f.next = nil
+		f.nextMu.Unlock()
+		b.err = f.write(b.records)
+		f.writing.Unlock()
+		close(b.done)
+	}
+	if <-b.done; b.err != nil {
+		return fmt.Errorf("writing the assignments: %w", b.err)
+	}
+	return nil
 }
 
 // Delete implements [Store].
 func (f *File) Delete(records []Record) error {
+	if err := f.empty(); err != nil { // otherwise, the journal could bring them back
+		return err
+	}
 	return f.commit(func(bucket *bbolt.Bucket) (more int, err error) {
 		for i := range records {
 			key := appendKey(nil, &records[i])
@@ -180,12 +229,19 @@ func countOf(tx *bbolt.Tx) uint64 {
 }
 
 // put writes the records that are later than those in the bucket, and returns the change in the
-// number of records. It sorts the records, because sorted keys are cheaper to write.
+// number of records. It writes them by their keys, because sorted keys are cheaper to write.
 func put(bucket *bbolt.Bucket, records []Record) (more int, err error) {
-	slices.SortFunc(records, func(a, b Record) int { return bytes.Compare(appendKey(nil, &a), appendKey(nil, &b)) })
+	type keyed struct {
+		key []byte
+		r   *Record
+	}
+	sorted := make([]keyed, len(records))
 	for i := range records {
-		r := &records[i]
-		key := appendKey(nil, r)
+		sorted[i] = keyed{appendKey(nil, &records[i]), &records[i]}
+	}
+	slices.SortStableFunc(sorted, func(a, b keyed) int { return bytes.Compare(a.key, b.key) })
+	for _, k := range sorted {
+		key, r := k.key, k.r
 		if old, ok := stored(bucket, key); ok {
 			merged := old.Merge(*r)
 			if merged == old {
@@ -259,10 +315,18 @@ func stored(bucket *bbolt.Bucket, key []byte) (Record, bool) {
 	return r, err == nil
 }
 
-// Close closes the file after the writes in progress.
+// Close closes the file after the writes in progress. What cannot be written to the database stays
+// in the journal, which is read when the file is opened again.
 func (f *File) Close() error {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	_, _ = f.endJournal()
+	if f.direct = true; f.journal != nil {
+		_, _ = f.journal.close()
+		f.journal = nil
+	}
 	return f.db.Close()
 }
 

@@ -41,22 +41,10 @@ func TestFileIsWholeWhileItIsWritten(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
 	dir := t.TempDir()
 	b, _ := openBook(t, dir, 1, nil)
-	path := filepath.Join(dir, "rollcall", "assignments.db")
 	for i := range 30 {
 		user := fmt.Sprintf("u%d", i)
 		assign(t, b, portal, wish(t, user, "a", "b", "c"))
-		image, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		crashed := filepath.Join(t.TempDir(), "rollcall", "assignments.db")
-		if err := os.MkdirAll(filepath.Dir(crashed), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(crashed, image, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		again, f := openBook(t, filepath.Dir(filepath.Dir(crashed)), 2, nil)
+		again, f := openBook(t, crash(t, dir), 2, nil)
 		wantOf(t, again, portal, user, "a=ignore", "b=ignore", "c=ignore")
 		if *again.Sums(nil) != *b.Sums(nil) {
 			t.Fatalf("after %d changes the file has something else", i+1)
@@ -225,7 +213,7 @@ func TestFolderCannotBeMade(t *testing.T) {
 }
 
 // A file that is truncated while it is open ends neither the process nor, by a lock that is not
-// released, the shutdown.
+// released, the shutdown. What was acknowledged after that is not lost.
 func TestFileIsCutWhileItIsUsed(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
 	dir := t.TempDir()
@@ -236,8 +224,13 @@ func TestFileIsCutWhileItIsUsed(t *testing.T) {
 	if err := os.Truncate(filepath.Join(dir, "rollcall", "assignments.db"), int64(2*os.Getpagesize())); err != nil {
 		t.Fatal(err)
 	}
+	assign(t, b, portal, wish(t, "new", "a"))
+	var many []Wish // too many for the journal
+	for i := range 10_000 {
+		many = append(many, wish(t, fmt.Sprintf("another-user-%d", i), "one"))
+	}
 	for range 2 {
-		if _, err := b.Assign(portal, []Wish{wish(t, "new", "a")}, 0); !errors.Is(err, ErrUnavailable) {
+		if _, err := b.Assign(portal, many, 0); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("assigning: %v", err)
 		}
 	}
@@ -250,6 +243,11 @@ func TestFileIsCutWhileItIsUsed(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("not closed after 10 s")
+	}
+	again, f := openBook(t, dir, 2, nil)
+	wantOf(t, again, portal, "new", "a=ignore")
+	if f.Renamed() == "" {
+		t.Error("the truncated file is not set aside")
 	}
 }
 

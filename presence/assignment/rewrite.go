@@ -37,8 +37,16 @@ func (f *File) rewrite(damaged int) error {
 // copyTo writes the undamaged records to another file.
 func (f *File) copyTo(old *bbolt.Tx, to *boltfile.File) error {
 	var records []Record
+	state := old.Bucket(metaBucket).Get(journalKey)
 	write := func() error {
-		err := update(to, func(bucket *bbolt.Bucket) (int, error) { return put(bucket, records) })
+		err := update(to, func(bucket *bbolt.Bucket) (int, error) {
+			if state != nil {
+				if err := bucket.Tx().Bucket(metaBucket).Put(journalKey, state); err != nil {
+					return 0, err
+				}
+			}
+			return put(bucket, records)
+		})
 		records = records[:0]
 		return err
 	}

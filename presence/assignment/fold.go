@@ -1,0 +1,180 @@
+package assignment
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/rollcall-gateway/rollcall/internal/boltfile"
+)
+
+// write makes records durable. writing is held.
+func (f *File) write(records []Record) error {
+	if f.journal == nil && !f.direct {
+		// Without room for a journal, there may be room for a page.
+		f.direct = f.beginJournal() != nil
+	}
+	if f.direct {
+		if _, err := f.endJournal(); err != nil {
+			return err
+		}
+	}
+	frame := appendFrame(nil, records)
+	if f.journal == nil || len(frame) > maxFrame {
+		return update(f.db, func(bucket *bbolt.Bucket) (int, error) { return put(bucket, records) })
+	}
+	if !f.journal.fits(frame) {
+		if err := f.turn(); err != nil {
+			return err
+		}
+	}
+	err := f.journal.append(frame)
+	f.direct = err != nil
+	return err
+}
+
+// beginJournal makes a journal and makes it known to the database. writing is held.
+func (f *File) beginJournal() error {
+	j, err := makeJournal(f.path + journalExt)
+	if err != nil {
+		return err
+	}
+	if err := update(f.db, func(bucket *bbolt.Bucket) (int, error) { return 0, j.setDone(bucket, 0) }); err != nil {
+		_, _ = j.close() // the first error says more
+		return err
+	}
+	f.journal = j
+	return nil
+}
+
+// turn begins the next generation of the journal, while the full one is written to the database.
+// writing is held.
+func (f *File) turn() error {
+	if err := f.fold(false); err != nil {
+		return err
+	}
+	j, gen, db, result := f.journal, f.journal.gen, f.db, make(chan error, 1)
+	j.next()
+	f.folding = result
+	go func() { result <- j.fold(db, gen) }()
+	return nil
+}
+
+// fold writes the full generations of the journal to the database, and also the one that grows, if
+// all is set. writing is held.
+func (f *File) fold(all bool) error {
+	j := f.journal
+	if f.folding != nil {
+		if <-f.folding == nil {
+			j.done = j.gen - 1
+		} // otherwise it is tried again below
+		f.folding = nil
+	}
+	for _, gen := range j.waiting() {
+		if gen == j.gen && !all {
+			break
+		}
+		if err := j.fold(f.db, gen); err != nil {
+			return err
+		}
+		j.done = gen
+	}
+	if all {
+		j.next()
+	}
+	return nil
+}
+
+// fold writes a generation to the database.
+func (j *journal) fold(db *boltfile.File, gen uint64) error {
+	records, err := j.records(gen)
+	if err != nil {
+		return fmt.Errorf("reading the journal: %w", err)
+	}
+	return update(db, func(bucket *bbolt.Bucket) (int, error) {
+		if err := j.setDone(bucket, gen); err != nil {
+			return 0, err
+		}
+		return put(bucket, records)
+	})
+}
+
+// setDone makes gen the last generation that is in the database.
+func (j *journal) setDone(bucket *bbolt.Bucket, gen uint64) error {
+	state := binary.BigEndian.AppendUint64(nil, j.id)
+	return bucket.Tx().Bucket(metaBucket).Put(journalKey, binary.BigEndian.AppendUint64(state, gen))
+}
+
+// empty writes all of the journal to the database.
+func (f *File) empty() error {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	if f.journal == nil {
+		return nil
+	}
+	return f.fold(true)
+}
+
+// endJournal writes all of the journal to the database, and removes it. kept is its new name, if it
+// was damaged. writing is held.
+func (f *File) endJournal() (kept string, err error) {
+	if f.journal == nil {
+		return "", nil
+	}
+	if err := f.fold(true); err != nil {
+		return "", err
+	}
+	kept, err = f.journal.close()
+	f.journal = nil
+	return kept, err
+}
+
+// replay calls take with the records of a journal that a process left, and writes them to the
+// database. On a full disk, it leaves them in the journal. mu is held.
+func (f *File) replay(take func(r Record)) error {
+	var id, done uint64
+	err := f.db.View(func(tx *bbolt.Tx) error {
+		if state := tx.Bucket(metaBucket).Get(journalKey); len(state) == 16 {
+			id, done = binary.BigEndian.Uint64(state), binary.BigEndian.Uint64(state[8:])
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("reading the assignments: %w", err)
+	}
+	if id == 0 && f.renamed == "" {
+		return nil // a journal here is of another database
+	}
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	if f.journal != nil {
+		return nil // it is empty
+	}
+	j, err := openJournal(f.path+journalExt, id, done)
+	if j == nil || err != nil {
+		return err
+	}
+	for _, gen := range j.waiting() {
+		records, err := j.records(gen)
+		if err != nil {
+			return fmt.Errorf("reading the journal: %w", err)
+		}
+		for _, r := range records {
+			take(r)
+		}
+	}
+	damaged := j.damaged
+	f.journal, f.direct = j, true
+	kept, err := f.endJournal()
+	if err == nil {
+		f.direct = false
+	}
+	if damaged > 0 {
+		f.damaged, f.kept = f.damaged+damaged, cmp.Or(f.kept, kept)
+	}
+	return nil
+}
