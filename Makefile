@@ -60,12 +60,17 @@ UNRACED = ./plugins/sdk/... $(addprefix ./,$(sort $(filter-out plugins/sdk/ pres
 	$(shell grep -rlE --include='*_test.go' '^//go:build !?race$$' presence plugins caddymodule internal)))))
 SIMULATIONS = -run='^(TestSimulation|TestAssignmentsAreLinearizable)$$' ./presence/cluster
 
+# both runs two commands at the same time, and shows the output of the second one at the end. It fails
+# if one of them fails. The shell lets background commands ignore Ctrl-C, hence the trap.
+both = $(2) >bin/$@.log 2>&1 & second=$$!; trap "kill $$second" INT TERM; \
+	$(1); status=$$?; wait $$second; status=$$((status | $$?)); cat bin/$@.log; exit $$status
+
 STEP = @printf '\n==> %s %s\n' "$$(date +%T)" $@
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help build run cluster dist test deps tidy-check tools vet lint unit race golden integration caddyfiles e2e docs browser pusher fuzz \
-	unraced tree-before tree-after bench soak faults fmt clean
+	beside unraced tree-before tree-after bench soak faults fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,7 +98,7 @@ bin/cluster-control: examples/cluster/control/main.go
 
 # The fastest failures come first.
 test: REPORT := -report $(CURDIR)/bin/report
-test: tree-before deps tidy-check tools vet lint unraced race build caddyfiles e2e docs browser pusher fuzz tree-after
+test: tree-before deps tidy-check tools vet lint unraced build caddyfiles beside e2e fuzz tree-after
 test: ## run everything below and say what was run
 	$(STEP)
 	@bin/gotest $(REPORT) -total
@@ -135,8 +140,7 @@ unit: bin/gotest ## tests of the packages, golden files included, without the ra
 
 unraced: bin/gotest ## only the tests of packages that have others without the race detector
 	$(STEP)
-	@$(GOTEST) -- -count=1 $(UNRACED)
-	@$(GOTEST) -- -count=1 $(SIMULATIONS)
+	@$(call both,$(GOTEST) -- -count=1 $(UNRACED),$(GOTEST) -- -count=1 $(SIMULATIONS))
 
 race: bin/gotest ## tests of the packages and those with Caddy in process, with the race detector
 	$(STEP)
@@ -154,6 +158,10 @@ caddyfiles: bin/caddy ## check the format of every Caddyfile
 	$(STEP)
 	@set -e; for file in $$(find . -name Caddyfile -not -path './bin/*'); do \
 		echo "caddy fmt $$file"; bin/caddy fmt --diff $$file >bin/caddyfile.diff || { cat bin/caddyfile.diff; exit 1; }; done
+
+# docs, browser and pusher mostly wait, and do not measure time, as some tests of e2e do.
+beside: bin/gotest bin/caddy bin/cluster-control $(ROLLCALL_ESBUILD) ## race, and at the same time docs, browser and pusher
+	@$(call both,$(MAKE) --no-print-directory REPORT='$(REPORT)' race,$(MAKE) --no-print-directory REPORT='$(REPORT)' docs browser pusher)
 
 # Those that run at the same time mostly wait.
 e2e: bin/gotest bin/caddy ## tests of the built binary, with the examples and the Debian package
