@@ -38,6 +38,9 @@ func (l podParts) get(pod string) *podPart {
 func (l *podParts) ensure(pod string) *podPart {
 	i, ok := l.index(pod)
 	if !ok {
+		if n := len(*l); n == cap(*l) { // append would double the capacity, of every channel
+			*l = append(make(podParts, 0, n+1+n/4), *l...)
+		}
 		*l = slices.Insert(*l, i, podPart{pod: pod})
 	}
 	return &(*l)[i]
