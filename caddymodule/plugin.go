@@ -96,11 +96,12 @@ type PluginConfig struct {
 	// Default: `5ms`.
 	ClassifyTimeout caddy.Duration `json:"classify_timeout,omitempty"`
 
-	// The maximum time of a call of connect or message, including the wait for an instance, and of a call
+	// The maximum time of a call of message, including the wait for an instance, and of a call of connect, or
 	// of members for browsers, without it. Default: `10ms`.
 	MessageTimeout caddy.Duration `json:"message_timeout,omitempty"`
 
-	// The maximum time of any other call of members, or of shape, including the wait. Default: `250ms`.
+	// The maximum time of any other call of members, or of shape, including the wait, and of the wait of
+	// connect. Default: `250ms`.
 	ShapeTimeout caddy.Duration `json:"shape_timeout,omitempty"`
 }
 

@@ -120,11 +120,12 @@ func (in *instance) consult(x *consultation, size int) (result []byte, refused b
 	return bytes.Clone(view), false, nil
 }
 
-// acquireFor returns a slot for a call of connect or message, owned by the caller. The wait for it is a
-// part of the timeout.
+// acquireFor returns a slot for a call of connect or message, owned by the caller. The wait of a message is a
+// part of the timeout. A login waits longer, before the timeout begins: with two instances, one serves all logins, and
+// a crowd that returns would be refused.
 func (p *pool) acquireFor(h Hook) (*slot, *fault) {
 	if h == HookConnect {
-		return p.acquireSpare(p.plugin.limits.MessageTimeout)
+		return p.acquireSpare(p.plugin.limits.ShapeTimeout)
 	}
 	if s := p.ownHinted(); s != nil {
 		return s, nil
@@ -136,8 +137,9 @@ func (p *pool) acquireFor(h Hook) (*slot, *fault) {
 // would take the signals of joins.
 const sparePoll = time.Millisecond
 
-// acquireSpare is acquire, except that it leaves the last free instance to other calls: strangers can
-// open connections, and joins must not wait for them. A plugin with one instance has none to leave.
+// acquireSpare is acquire, except that it leaves the last free instance to other calls, and that the wait does not
+// count as a part of the call: strangers can open connections, and joins must not wait for them. A plugin with one
+// instance has none to leave.
 func (p *pool) acquireSpare(timeout time.Duration) (*slot, *fault) {
 	start := time.Now()
 	for {
@@ -147,9 +149,6 @@ func (p *pool) acquireSpare(timeout time.Duration) (*slot, *fault) {
 				return nil, f
 			}
 			if s != nil && p.hasSpare(s) {
-				if waited := time.Since(start); waited > sparePoll {
-					s.waited.Store(int64(waited))
-				}
 				return s, nil
 			}
 			if s != nil { // others have taken the rest meanwhile

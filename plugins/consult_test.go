@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -325,6 +326,40 @@ func TestConnectLeavesAnInstanceForJoins(t *testing.T) {
 			pool.freeSlot(s, slotIdle)
 		}
 	}
+}
+
+// A login waits for an instance for longer than the call may take.
+func TestConnectWaitsForAnInstance(t *testing.T) {
+	file := wat(t, consultant(noChange, noChange))
+	synctest.Test(t, func(t *testing.T) {
+		e, _ := NewEngine(EngineConfig{})
+		defer e.Close()
+		p := load1(t, e, Spec{Path: file, Limits: Limits{Instances: 2}})
+		defer p.Release()
+		c := NewChain(p)
+		pool := p.anchor.pool("a.example.com")
+		taken, f := pool.tryAcquire(t.Context())
+		if f != nil {
+			t.Fatal(f)
+		}
+		login := make(chan error)
+		connect := func() {
+			_, err := c.Connect("a.example.com", Login{ID: "C0", User: ada})
+			login <- err
+		}
+		go connect()
+		time.Sleep(DefaultShapeTimeout - time.Millisecond)
+		pool.freeSlot(taken, slotIdle)
+		if err := <-login; err != nil {
+			t.Error(err)
+		}
+		if taken, f = pool.tryAcquire(t.Context()); f != nil {
+			t.Fatal(f)
+		}
+		go connect()
+		wantReason(t, <-login, HookConnect, ReasonBusy)
+		pool.freeSlot(taken, slotIdle)
+	})
 }
 
 // A message has 100 steps for each byte besides the budget.

@@ -155,11 +155,11 @@ type Limits struct {
 	// ClassifyTimeout ends a call of classify or authorize. It includes the wait for an instance.
 	// Default: 5 ms.
 	ClassifyTimeout time.Duration
-	// MessageTimeout ends a call of connect or message, including the wait for an instance, and a call of
+	// MessageTimeout ends a call of message, including the wait for an instance, and a call of connect, or of
 	// members for [EndpointLive] or [EndpointEvents], without it. Default: 10 ms.
 	MessageTimeout time.Duration
-	// ShapeTimeout ends a call of members or shape. It includes the wait for an instance. Default:
-	// 250 ms.
+	// ShapeTimeout ends any other call of members, or of shape, including the wait for an instance. It also ends
+	// the wait of connect. Default: 250 ms.
 	ShapeTimeout time.Duration
 }
 
