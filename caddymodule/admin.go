@@ -42,8 +42,8 @@ import (
 // GET /rollcall/explain?host=HOST&user=ID shows why a user is listed: the connections, with their
 // pods and channels.
 //
-// GET /rollcall/health reports whether clients should be sent to this pod: 200, or 503 while it starts
-// and joins its cluster, while it stops, or if it is not configured.
+// GET /rollcall/health reports whether clients should be sent to this pod: 200, or 503 while Caddy starts
+// it and it joins its cluster, while it stops, or if it is not configured.
 type AdminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -110,6 +110,13 @@ type healthReport struct {
 	Connections int64  `json:"connections"` // open sockets, also while they are being closed
 }
 
+// isRunning reports whether Caddy has started all apps of a configuration with Rollcall. It starts them in no order, so
+// HTTP may not listen before. Tests without a running Caddy replace it.
+var isRunning = func() bool {
+	_, err := caddy.ActiveContext().AppIfConfigured("rollcall")
+	return err == nil
+}
+
 func adminHealth(h *gateway.Hub, _ *http.Request) (int, any, error) {
 	if h == nil {
 		return http.StatusServiceUnavailable, healthReport{Status: "not_configured"}, nil
@@ -123,7 +130,7 @@ func adminHealth(h *gateway.Hub, _ *http.Request) (int, any, error) {
 	if now != nil {
 		report.DataCenter, report.Pod = now.DataCenter, now.Pod
 	}
-	if now == nil || h.Starting() {
+	if now == nil || !isRunning() || h.Starting() {
 		report.Status = "starting"
 		return http.StatusServiceUnavailable, report, nil
 	}
