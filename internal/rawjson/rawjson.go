@@ -13,7 +13,8 @@ type Object struct {
 }
 
 // Open returns the members of a JSON object. It reports false if p is anything else. encoding/json
-// validates the syntax, so that the rest need not look for errors.
+// validates the syntax, so that the rest need not look for errors. It accepts bytes that are not UTF-8,
+// and they are returned as received: check p first.
 func Open(p []byte) (Object, bool) {
 	p = skipSpace(p)
 	if len(p) == 0 || p[0] != '{' || !json.Valid(p) {

@@ -3,6 +3,7 @@ package rawjson
 import (
 	"encoding/json"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestObjectReturnsMembersAsReceived(t *testing.T) {
@@ -49,7 +50,7 @@ func TestArrayReturnsElementsAsReceived(t *testing.T) {
 
 // FuzzObject checks that the members are those that encoding/json finds.
 func FuzzObject(f *testing.F) {
-	for _, p := range []string{`{}`, `{"a":{"b":[1,{}]},"c":"\\\""}`, `{"\u0061":"x" , "b" : [ "]" ] }`, `[]`, `{"a":1,"a":null}`} {
+	for _, p := range []string{`{}`, `{"a":{"b":[1,{}]},"c":"\\\""}`, `{"\u0061":"x" , "b" : [ "]" ] }`, `[]`, `{"a":1,"a":null}`, "{\"\x81\":\"\"}"} {
 		f.Add([]byte(p))
 	}
 	f.Fuzz(func(t *testing.T, p []byte) {
@@ -58,6 +59,9 @@ func FuzzObject(f *testing.F) {
 		o, ok := Open(p)
 		if ok != (err == nil && want != nil) {
 			t.Fatalf("Open reports %v, encoding/json %v", ok, err)
+		}
+		if !utf8.Valid(p) {
+			want = nil // encoding/json replaces bytes in names
 		}
 		got := make(map[string]string)
 		for {
@@ -71,7 +75,7 @@ func FuzzObject(f *testing.F) {
 				}
 			}
 		}
-		if len(got) != len(want) {
+		if want != nil && len(got) != len(want) {
 			t.Fatalf("got %d members, want %d", len(got), len(want))
 		}
 		for name, value := range want {
