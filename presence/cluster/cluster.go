@@ -204,7 +204,7 @@ func start(cfg Config, tr link.Transport, registry *presence.Registry, local Loc
 	c.messenger = messages.New(l, registry.Pods(), t, shared, cfg.Logger)
 	c.assignments = assignments.New(l, c.members, cfg.Assignments, t)
 	c.events, c.speaker = eventsroom.New(l, c.members, c.assignments, registry.Pods(), cfg.Events, t), cfg.Events
-	c.members.SetSynced(c.assignments.Synced, c.assignments.SyncedFor)
+	c.members.SetSynced(c.assignments.Synced, c.assignments.SyncedFor, c.assignments.Unsettled)
 	c.responder.Start(&c.all, c.stop)
 	if err := c.subscribe(); err != nil {
 		_ = c.leave(false)

@@ -280,3 +280,175 @@ func TestPodThatDoesNotServeAHostConfirmsWhileAnotherCountsAsCrashed(t *testing.
 		}
 	})
 }
+
+// A pod that begins to serve a host does not know whether pods that it cannot hear serve the host too, or have
+// served it. It answers completely only when it has heard all that can be alive, and has what they have.
+func TestPodThatBeginsToServeAHostWaitsForAllThatCanBeAlive(t *testing.T) {
+	host, other, third := mustHost(t, "example.com"), mustHost(t, "b.example.com"), mustHost(t, "c.example.com")
+	// begins makes the last pod serve the host, and checks after a while that it names the missing pods for this
+	// host alone.
+	begins := func(pods []*keeperPod, after time.Duration, missing ...string) {
+		p := pods[len(pods)-1]
+		p.t.Helper()
+		p.run.serve(host, other)
+		time.Sleep(after)
+		truth := p.run.Spread(p.t.Context(), host, nil)
+		if truth.Complete || !slices.Equal(truth.Missing, missing) {
+			p.t.Errorf("it has begun: complete %v, missing %q, want %q", truth.Complete, truth.Missing, missing)
+		}
+		if truth := p.run.Spread(p.t.Context(), other, nil); !truth.Complete {
+			p.t.Errorf("it is not complete for a host that it has served before: missing %q", truth.Missing)
+		}
+	}
+	change := func(p *keeperPod, complete bool) {
+		p.t.Helper()
+		if p.run.change(host, assignment.Receive, "ada", "sales") != complete {
+			p.t.Errorf("a change on %s: complete is not %v", p.name, complete)
+		}
+	}
+	tests := map[string]struct {
+		dcs   []string
+		first int // the pod that serves the host at first; -1 for none
+		// does makes the last pod serve the host, and lets it become complete within some time after that.
+		does   func(net *simNet, pods []*keeperPod)
+		within time.Duration
+	}{
+		"both sides of a cut begin": {
+			dcs: []string{"us", "eu", "eu"}, first: -1, within: 2 * time.Second,
+			does: func(net *simNet, pods []*keeperPod) {
+				cutApart(net, true, pods[:1], pods[1:])
+				time.Sleep(10 * time.Second)
+				pods[0].run.serve(host, third)
+				begins(pods, time.Second, "us/pod0")
+				change(pods[0], false)
+				cutApart(net, false, pods[:1], pods[1:])
+			},
+		},
+		"a pod that has left the host is heard, and does not hear the pod": {
+			dcs: []string{"us", "eu", "eu"}, first: 0, within: 10 * time.Second,
+			does: func(net *simNet, pods []*keeperPod) {
+				change(pods[0], true)
+				pods[0].run.serve(third)
+				net.setCut(2, 0, true)
+				begins(pods, 10*time.Second)
+				net.setCut(2, 0, false)
+			},
+		},
+		"a pod is killed": {
+			dcs: []string{"eu", "eu", "eu"}, first: 1, within: 8 * time.Second,
+			does: func(_ *simNet, pods []*keeperPod) {
+				change(pods[1], true)
+				pods[0].run.end(true)
+				pods[0].run = nil
+				begins(pods, 4500*time.Millisecond)
+			},
+		},
+		"a pod is killed, and forgotten": {
+			dcs: []string{"us", "eu", "eu"}, first: 1, within: time.Second,
+			does: func(_ *simNet, pods []*keeperPod) {
+				change(pods[1], true)
+				pods[0].run.end(true)
+				pods[0].run = nil
+				begins(pods, time.Minute, "us/pod0")
+				if err := pods[1].run.Forget("us", "pod0"); err != nil {
+					pods[1].t.Error(err)
+				}
+			},
+		},
+		"the only pod that serves it counts as crashed, and is alive": {
+			dcs: []string{"eu", "eu", "eu"}, first: 0, within: 2 * time.Second,
+			does: func(net *simNet, pods []*keeperPod) {
+				cutApart(net, true, pods[:1], pods[1:])
+				time.Sleep(time.Second)
+				change(pods[0], true)
+				begins(pods, time.Minute, "eu/pod0")
+				cutApart(net, false, pods[:1], pods[1:])
+			},
+		},
+		"it counted as crashed before": {
+			dcs: []string{"eu", "eu", "eu"}, first: 0, within: 2 * time.Second,
+			does: func(net *simNet, pods []*keeperPod) {
+				cutApart(net, true, pods[:1], pods[1:])
+				time.Sleep(time.Second)
+				change(pods[0], true)
+				time.Sleep(time.Minute)
+				begins(pods, time.Minute, "eu/pod0")
+				cutApart(net, false, pods[:1], pods[1:])
+			},
+		},
+		"it was killed": {
+			dcs: []string{"eu", "eu", "eu"}, first: 0, within: 2 * time.Second,
+			does: func(net *simNet, pods []*keeperPod) {
+				change(pods[0], true)
+				pods[0].run.end(true)
+				pods[0].run = nil
+				begins(pods, time.Minute, "eu/pod0")
+				if !pods[1].run.change(third, assignment.Receive, "ada", "sales") {
+					pods[1].t.Error("a change about another host is not complete")
+				}
+				pods[0].start()
+			},
+		},
+		"it was killed, and forgotten": {
+			dcs: []string{"eu", "eu", "eu"}, first: 0, within: time.Second,
+			does: func(net *simNet, pods []*keeperPod) {
+				pods[0].run.end(true)
+				pods[0].run = nil
+				begins(pods, time.Minute, "eu/pod0")
+				if err := pods[1].run.Forget("eu", "pod0"); err != nil {
+					pods[1].t.Error(err)
+				}
+				time.Sleep(500 * time.Millisecond)
+				change(pods[2], true)
+			},
+		},
+		"it was killed, and another one serves the host too": {
+			dcs: []string{"eu", "eu", "eu"}, first: 0, within: 14 * time.Second,
+			does: func(net *simNet, pods []*keeperPod) {
+				pods[1].run.serve(host, third)
+				time.Sleep(time.Second)
+				change(pods[0], true)
+				pods[0].run.end(true)
+				pods[0].run = nil
+				begins(pods, 4500*time.Millisecond)
+			},
+		},
+		"a pod ends after a cut": {
+			dcs: []string{"us", "eu", "eu"}, first: 1, within: 2 * time.Second,
+			does: func(net *simNet, pods []*keeperPod) {
+				change(pods[1], true)
+				cutApart(net, true, pods[:1], pods[1:])
+				begins(pods, 10*time.Second, "us/pod0")
+				cutApart(net, false, pods[:1], pods[1:])
+				pods[0].run.end(false)
+				pods[0].run = nil
+			},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				net, pods := keepersOf(t, 1, tt.dcs...)
+				for i, p := range pods {
+					switch i {
+					case tt.first:
+						p.serves = []presence.HostName{host, third}
+					case len(pods) - 1:
+						p.serves = []presence.HostName{other}
+					default:
+						p.serves = []presence.HostName{third}
+					}
+					p.start()
+				}
+				time.Sleep(5 * time.Second)
+				tt.does(net, pods)
+				last := pods[len(pods)-1]
+				took := last.whole(host, func() bool { return last.run.Spread(t.Context(), host, nil).Complete })
+				t.Logf("complete after %s", took)
+				if took > tt.within {
+					t.Errorf("it took %s, longer than %s", took, tt.within)
+				}
+			})
+		})
+	}
+}

@@ -109,7 +109,7 @@ func (s *historySim) move() {
 	}
 	serves := func(q *keeperPod) bool { return slices.Contains(q.serves, host) }
 	if !slices.ContainsFunc(s.pods, func(q *keeperPod) bool {
-		return q != p && serves(q) && q.run != nil && !s.paused[q.run] && q.run.members.Joined(host)
+		return q != p && serves(q) && q.run != nil && !s.paused[q.run] && q.run.hearsAll(host)
 	}) {
 		return
 	}

@@ -45,7 +45,7 @@ func start(t *testing.T, n *clustertest.Lab, pod string, d *disk, hosts ...prese
 		t.Fatal(err)
 	}
 	p.Keeper = New(l, members, book, tm)
-	members.SetSynced(p.Synced, p.SyncedFor)
+	members.SetSynced(p.Synced, p.SyncedFor, p.Unsettled)
 	for subject, handle := range map[string]func(from link.Peer, m message.Message){
 		l.All():               members.Handle,
 		l.Inbox(self):         members.Handle,

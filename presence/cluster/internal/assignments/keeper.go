@@ -51,12 +51,15 @@ type Keeper struct {
 	check   check
 	vain    map[link.Peer]vain // pods that differ, although their last answers changed nothing
 	pods    map[link.Peer]*standing
-	met     bool            // this pod has agreed with another one since its start
-	whole   bool            // it agrees with all pods; false until step has found that
-	served  *sites.Served   // sites that this pod serves; nil before the first ones
-	ever    []*sites.Served // all that it has served since its start; nil if they are too many
-	before  []*sites.Served // of hosts that all of these serve, it has all complete changes; nil without any
-	changes []siteChange    // of the last beginning, the oldest first
+	met     bool                        // this pod has agreed with another one since its start
+	whole   bool                        // it agrees with all pods; false until step has found that
+	served  *sites.Served               // sites that this pod serves; nil before the first ones
+	ever    []*sites.Served             // all that it has served since its start; nil if they are too many
+	before  []*sites.Served             // of hosts that all of these serve, it has all complete changes; nil without any
+	changes []siteChange                // of the last beginning, the oldest first
+	settled []*sites.Served             // hosts that all of these serve are settled, see settle; nil if all hosts are
+	hearing bool                        // no pod has been missing since all pods were last doubted; see settle
+	owed    map[link.Peer]*sites.Served // hosts of pods that counted as crashed when all others were heard; nil before
 	outbox  []outgoing
 }
 
@@ -150,6 +153,7 @@ func (a *Keeper) PodDown(p link.Peer) {
 	defer a.mu.Unlock()
 	delete(a.vain, p)
 	delete(a.pods, p)
+	a.hearing = false
 	if a.check.to == p {
 		a.check.id = 0
 	}

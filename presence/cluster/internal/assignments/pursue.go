@@ -32,6 +32,10 @@ func (a *Keeper) step(now time.Time) (next time.Time) {
 	if became {
 		a.whole, a.before = true, nil
 	}
+	became = a.settle() || became
+	if a.settled != nil {
+		next = work.Earliest(next, now.Add(repeatAfter)) // a pod may no longer be missing
+	}
 	a.unlock()
 	if became {
 		a.announce()

@@ -68,6 +68,12 @@ func (a *Keeper) replaceSites(served *sites.Served, sum uint64) (changed bool) {
 	case before != nil:
 		before = add(before, a.served)
 	}
+	if a.served != nil {
+		if a.settled = add(a.settled, a.served); a.settled == nil {
+			a.settled = []*sites.Served{sites.Compile(0, nil)} // no host
+		}
+		a.hearing, a.owed = a.hearsAll(), nil
+	}
 	if a.changes = a.currentChanges(); a.served != nil && len(a.changes) < maxScopes {
 		a.changes = append(a.changes, siteChange{a.served, time.Now()})
 	}
@@ -75,13 +81,133 @@ func (a *Keeper) replaceSites(served *sites.Served, sum uint64) (changed bool) {
 		a.ever = add(a.ever, served)
 	}
 	a.served = served
+	a.doubtAll(before)
+	a.settle()
+	return true
+}
+
+// doubtAll doubts all pods. Of hosts that all of before serve, this pod has all complete changes.
+// a.mu is held.
+func (a *Keeper) doubtAll(before []*sites.Served) {
 	for p := range a.pods {
 		a.doubt(p)
 	}
 	if len(a.pods) > 0 {
 		a.before = before
 	}
+}
+
+// A pod that is missing may serve a host that this pod begins to serve, or may have served it: its
+// sites can have changed since it was heard. While it was not heard, its changes were complete
+// without this pod. If it has left the host since, no answer names it. So a host is settled when,
+// since this pod began to serve it, there was a time at which no pod was missing, and this pod then
+// had what all have.
+//
+// A pod that counts as crashed can be alive too. If it served the host, it may have been the only
+// one, and have changes of its last seconds that were complete. This pod waits for it, unless another
+// pod has served the host before and has all complete changes. After a goodbye, no pod is waited for.
+
+// settle makes hosts settled if that time has come, and reports whether it has. If it can come now, it
+// doubts all pods: what they had while another one was missing can be too old. a.mu is held.
+func (a *Keeper) settle() bool {
+	if a.settled == nil {
+		return false
+	}
+	crashed := a.members.Crashed()
+	for p := range a.owed {
+		if crashed[p] == nil { // it is back, or is not waited for: this pod looks again which pods there are
+			a.hearing, a.owed = false, nil
+		}
+	}
+	if a.owed != nil {
+		return false
+	}
+	if !a.hearsAll() {
+		a.hearing = false
+		return false
+	}
+	if !a.hearing {
+		a.hearing = true
+		a.doubtAll(a.syncedSites())
+		a.due.Wake()
+	}
+	heard, _ := a.members.Heard()
+	for _, p := range heard {
+		if s := a.pods[p]; s == nil || !s.agreed || s.gaveUp || s.known == 0 {
+			return false
+		}
+	}
+	if a.owed = crashed; len(crashed) == 0 {
+		a.settled, a.owed = nil, nil
+	}
 	return true
+}
+
+// hearsAll reports whether this pod hears all pods that can be alive.
+func (a *Keeper) hearsAll() bool {
+	_, all := a.members.Heard()
+	return all && a.members.KnowsPods()
+}
+
+// syncedSites returns the sites for before if this pod doubts more pods. a.mu is held.
+func (a *Keeper) syncedSites() []*sites.Served {
+	if a.synced() {
+		return []*sites.Served{a.served}
+	}
+	return a.before
+}
+
+// Unsettled returns the pods that this one waits for before a host that it serves is settled: whether
+// these are all missing ones, and which of those that count as crashed. If a is nil, it waits for none.
+func (a *Keeper) Unsettled(host presence.HostName) (missing bool, crashed []link.Peer) {
+	if a == nil {
+		return false, nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.served.Serves(host.String()) {
+		return false, nil
+	}
+	return a.waitsFor(host)
+}
+
+// waitsFor returns the pods that this one waits for before the host is settled. a.mu is held.
+func (a *Keeper) waitsFor(host presence.HostName) (missing bool, crashed []link.Peer) {
+	if !slices.ContainsFunc(a.settled, func(s *sites.Served) bool { return !s.Serves(host.String()) }) {
+		return false, nil
+	}
+	if a.owed == nil {
+		return true, nil
+	}
+	for p, served := range a.owed {
+		if served.Serves(host.String()) {
+			crashed = append(crashed, p)
+		}
+	}
+	if len(crashed) > 0 && a.sharesWhole(host) {
+		return false, nil
+	}
+	return false, crashed
+}
+
+// settledFor reports whether the host is settled. a.mu is held.
+func (a *Keeper) settledFor(host presence.HostName) bool {
+	missing, crashed := a.waitsFor(host)
+	return !missing && len(crashed) == 0
+}
+
+// sharesWhole reports whether this pod has what another pod has that serves the host and is whole.
+// a.mu is held.
+func (a *Keeper) sharesWhole(host presence.HostName) bool {
+	for p, s := range a.pods {
+		if !s.agreed || s.gaveUp || s.known == 0 || !s.whole {
+			continue
+		}
+		if shared, ok := a.members.Shared(p); ok && (shared.Serves == nil || shared.Serves(host)) {
+			return true
+		}
+	}
+	return false
 }
 
 // add adds sites to a list of those that all serve a host; nil if it is too long.
@@ -100,7 +226,7 @@ func (a *Keeper) SyncedFor(host presence.HostName) bool {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.served.Serves(host.String()) {
+	if !a.served.Serves(host.String()) || !a.settledFor(host) {
 		return false
 	}
 	synced := len(a.before) > 0
@@ -138,12 +264,13 @@ func (a *Keeper) SitesChanged(p link.Peer) {
 		return
 	}
 	if m, ok := a.total(p); ok { // if it waits for an answer to what was sent before, it asks again
+		m.Whole = a.trusted()
 		a.link.Send(a.link.AssignmentsOf(p), m)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if s := a.pods[p]; s != nil {
-		s.outside = 0
+		s.outside, s.whole = 0, false
 		s.askAgain()
 	}
 	a.due.Wake()
@@ -172,12 +299,11 @@ func (a *Keeper) total(p link.Peer) (m *message.AssignmentTotal, ok bool) {
 // noteInStep tells the book that it has what all others have, unless a pod can be alive that is not
 // heard.
 func (a *Keeper) noteInStep() {
-	_, all := a.members.Heard()
-	if !all || !a.members.KnowsPods() {
+	if !a.hearsAll() {
 		return
 	}
 	a.mu.Lock()
-	served, synced := a.served, a.synced()
+	served, synced := a.served, a.synced() && a.settled == nil
 	for _, s := range a.pods {
 		synced = synced && !s.gaveUp
 	}

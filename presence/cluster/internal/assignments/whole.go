@@ -74,7 +74,7 @@ func (a *Keeper) trusted() bool {
 	_, all := a.members.Heard()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return all && a.met && a.synced()
+	return all && a.met && a.settled == nil && a.synced()
 }
 
 // PodUp handles a pod that joined. If this pod has joined before, the other one is new and has
@@ -185,8 +185,17 @@ func (a *Keeper) compareTotal(from link.Peer, m *message.AssignmentTotal) {
 		delete(a.vain, from)
 	}
 	s := a.pods[from]
-	if s != nil && own == m.Total {
+	switch {
+	case s == nil || !s.gaveUp:
+	case a.settled != nil: // it can answer now
+		before := a.syncedSites()
+		a.doubt(from)
+		a.before, s = before, a.pods[from]
+	case own == m.Total:
 		s.gaveUp = false
+	}
+	if s != nil && s.agreed && !m.Wanted {
+		s.whole = m.Whole && own == m.Total
 	}
 	switch {
 	case s == nil:

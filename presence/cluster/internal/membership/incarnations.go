@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/sites"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -211,9 +212,10 @@ func (m *Members) removeForNow(pod *member, now time.Time) {
 
 // remove removes a pod.
 func (m *Members) remove(p link.Peer, seq uint64, now time.Time) {
-	t := m.pods[p].tenure
+	pod := m.pods[p]
 	delete(m.pods, p)
-	m.recordEnd(p, seq, t, now)
+	m.recordEnd(p, seq, pod.tenure, now)
+	m.recordServed(p, pod.served)
 	m.noteRuns()
 	namesakes := m.namesakes(p)
 	if len(namesakes) == 0 && m.isNamesake(p) {
@@ -230,7 +232,8 @@ type ending struct {
 	seq    uint64
 	at     time.Time
 	tenure tenure
-	dead   bool // it has ended for sure, or counts as crashed; false if it may be heard again
+	served *sites.Served // the sites that it served; nil if unknown
+	dead   bool          // it has ended for sure, or counts as crashed; false if it may be heard again
 	// forgotten is set if an operator said that the pod will not come back, or it was silent for a day.
 	forgotten bool
 	// outlived is set if an earlier run has answered a probe since: the clock of its pod went back, or two
@@ -258,6 +261,27 @@ func (m *Members) crashed() map[link.Peer]tenure {
 		}
 	}
 	return list
+}
+
+// Crashed returns the pods that count as crashed, with the hosts that they served. Those whose hosts
+// are not known are not among them.
+func (m *Members) Crashed() map[link.Peer]*sites.Served {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	list := make(map[link.Peer]*sites.Served)
+	for p := range m.crashed() {
+		if served := m.ended[p].served; served != nil {
+			list[p] = served
+		}
+	}
+	return list
+}
+
+// recordServed records which hosts a pod whose end is recorded has served.
+func (m *Members) recordServed(p link.Peer, served *sites.Served) {
+	end := m.ended[p]
+	end.served = served
+	m.ended[p] = end
 }
 
 // markDead records that a run whose end is recorded will not be heard again. Pods that miss it are told

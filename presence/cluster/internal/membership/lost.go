@@ -77,6 +77,7 @@ func (m *Members) addLost(l *lostPod) bool {
 func (m *Members) dropLost(l *lostPod, now time.Time, reason string) {
 	delete(m.lost, nameOf(l.Peer))
 	m.recordEnd(l.Peer, l.seq, l.tenure, now)
+	m.recordServed(l.Peer, l.served)
 	m.markDead(l.Peer)
 	m.log(m.logger.Info, "pod is no longer missing", l.Peer, reason)
 	m.noteRuns()
@@ -178,16 +179,21 @@ func (m *Members) restartSilence(dc string, now time.Time) {
 // Unreachable returns the names of the pods that can be alive, serve the host and cannot be asked:
 // those that are missing, and all while the bus is disconnected. A pod that does not hear the majority
 // of its data center may count as crashed to others. It names the missing pods of its data center for
-// every host, so that no two pods that take each other for crashed give complete answers. The zero
+// every host, so that no two pods that take each other for crashed give complete answers. Of a host
+// that this pod has begun to serve, it names the pods that the pod waits for, see SetSynced. The zero
 // HostName is every host.
 func (m *Members) Unreachable(host presence.HostName, scope Scope) []string {
 	if scope == ScopePod {
 		return nil
 	}
 	connected := m.pulse.connectedNow()
+	waits, crashed := false, []link.Peer(nil)
+	if !host.IsZero() {
+		waits, crashed = m.unsettled(host)
+	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if len(m.lost) == 0 && connected {
+	if len(m.lost) == 0 && len(crashed) == 0 && connected {
 		return nil
 	}
 	own, minority := m.censuses()[m.self.DC], false
@@ -203,10 +209,13 @@ func (m *Members) Unreachable(host presence.HostName, scope Scope) []string {
 	}
 	for _, l := range m.lost {
 		served := l.served
-		if minority && l.DC == m.self.DC {
+		if waits || minority && l.DC == m.self.DC {
 			served = nil // any host
 		}
 		add(l.Peer, served)
+	}
+	for _, p := range crashed {
+		add(p, nil)
 	}
 	if !connected {
 		for p, pod := range m.pods {

@@ -383,7 +383,8 @@ func TestPodHasJoinedWhenAllConfirmThatTheyHearIt(t *testing.T) {
 				n := new(clustertest.Lab)
 				b := n.Script(t, "x", "b", 1)
 				a := joining(t, n, "x", "a")
-				a.SetSynced(func() bool { return tt.synced }, func(presence.HostName) bool { return true })
+				a.SetSynced(func() bool { return tt.synced }, func(presence.HostName) bool { return true },
+					func(presence.HostName) (bool, []link.Peer) { return false, nil })
 				a.run(t)
 				if !tt.confirms {
 					b.Unlist()

@@ -84,10 +84,11 @@ type Members struct {
 	logger    *zap.Logger
 	load      func() (connections, hosts uint64)
 	observer  Observer
-	synced    func() bool                       // see SetSynced
-	syncedFor func(host presence.HostName) bool // the same
-	selfID    uint64                            // see link.Peer.ID
-	saveSoon  work.Signal                       // what Remember saves has changed
+	synced    func() bool                                                      // see SetSynced
+	syncedFor func(host presence.HostName) bool                                // the same
+	unsettled func(host presence.HostName) (missing bool, crashed []link.Peer) // the same
+	selfID    uint64                                                           // see link.Peer.ID
+	saveSoon  work.Signal                                                      // what Remember saves has changed
 	unsaved   oftenlog.Limit
 
 	pulse pulse
@@ -138,7 +139,8 @@ func New(l *link.Link, t timing.Timing, load func() (connections, hosts uint64),
 		link: l, self: l.Self(), timing: t, logger: logger, load: load, observer: obs,
 		pods:   make(map[link.Peer]*member),
 		selfID: l.Self().ID(), saveSoon: work.NewSignal(), synced: func() bool { return true }, syncedFor: func(presence.HostName) bool { return true },
-		tenure: tenure{since: time.Now()},
+		unsettled: func(presence.HostName) (bool, []link.Peer) { return false, nil },
+		tenure:    tenure{since: time.Now()},
 
 		heardAgain: make(map[string]time.Time),
 
@@ -158,9 +160,14 @@ func New(l *link.Link, t timing.Timing, load func() (connections, hosts uint64),
 
 // SetSynced sets the functions that report whether this pod has what it needs of other pods, besides
 // their confirmation that they hear it: of all hosts that it serves, or of one. Until then it has not joined, or
-// not for that host. It must be called before Run.
-func (m *Members) SetSynced(synced func() bool, syncedFor func(host presence.HostName) bool) {
-	m.synced, m.syncedFor = synced, syncedFor
+// not for that host. unsettled returns the pods that it waits for, because it has begun to serve the
+// host: whether these are all missing ones, and which of those that count as crashed. SetSynced must be
+// called before Run.
+func (m *Members) SetSynced(
+	synced func() bool, syncedFor func(host presence.HostName) bool,
+	unsettled func(host presence.HostName) (missing bool, crashed []link.Peer),
+) {
+	m.synced, m.syncedFor, m.unsettled = synced, syncedFor, unsettled
 }
 
 // Ready reports whether this pod has joined: no pod was new for Timing.Quiet, every pod that it hears
