@@ -180,6 +180,8 @@ func (b *Book) Attach(s Store) error {
 // Detach leaves the book without a store.
 func (b *Book) Detach() {
 	_ = b.place(unixMilli(b.now()), true) // on failure, the file has an earlier time in step
+	b.saving <- struct{}{}
+	defer func() { <-b.saving }()
 	b.storeMu.Lock()
 	defer b.storeMu.Unlock()
 	b.store = nil

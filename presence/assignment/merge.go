@@ -197,11 +197,23 @@ func (b *Book) uncount(gone []Record) {
 	}
 }
 
-// discard deletes records that are no longer in memory from the store.
+// discard deletes records that are no longer in memory from the store. Others can be stored between
+// two batches of them.
 func (b *Book) discard(stale []Record) error {
 	if len(stale) == 0 {
 		return nil
 	}
+	b.forgetDropped(stale)
+	for some := range slices.Chunk(stale, rewriteBatch) {
+		if err := b.deleteSome(some); err != nil {
+			return fmt.Errorf("dropping removed assignments: %w", err)
+		}
+	}
+	return nil
+}
+
+// forgetDropped drops records that are no longer in memory from those that wait to be stored.
+func (b *Book) forgetDropped(stale []Record) {
 	b.saving <- struct{}{} // a record that is being stored would be stored after it is dropped
 	defer func() { <-b.saving }()
 	b.storeMu.Lock()
@@ -213,13 +225,35 @@ func (b *Book) discard(stale []Record) error {
 		}
 		b.forgetUnsaved(nameOf(r), r.Version)
 	}
-	if b.store == nil {
+}
+
+// deleteSome deletes records from the store, without those that have come back to memory.
+func (b *Book) deleteSome(records []Record) error {
+	b.saving <- struct{}{} // what comes back from now on is stored after it is deleted
+	defer func() { <-b.saving }()
+	b.storeMu.RLock()
+	store := b.store
+	b.storeMu.RUnlock()
+	if store == nil {
 		return nil // Attach drops them
 	}
-	for some := range slices.Chunk(stale, rewriteBatch) {
-		if err := b.store.Delete(some); err != nil {
-			return fmt.Errorf("dropping removed assignments: %w", err)
-		}
+	return store.Delete(slices.DeleteFunc(slices.Clone(records), b.inMemory))
+}
+
+// inMemory reports whether the book has exactly this record.
+func (b *Book) inMemory(r Record) bool {
+	k := userKey{r.Host, r.User}
+	switch {
+	case r.Kind == kindLeft:
+		b.countMu.Lock()
+		defer b.countMu.Unlock()
+		h := b.hosts[r.Host]
+		return h != nil && h.left == r
+	case r.Kind != KindAssignment:
+		v, known := b.valueOf(r.Host, r.User, r.Kind)
+		same := v.record(valueKey{k, r.Kind})
+		return known && sumOf(&same) == sumOf(&r)
 	}
-	return nil
+	e, known := b.shard(r.Host, r.User).get(k, r.Channel)
+	return known && sumOfEntry(k, e) == sumOf(&r)
 }

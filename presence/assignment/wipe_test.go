@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -372,6 +373,94 @@ func TestSweepLeavesWhatIsNewer(t *testing.T) {
 	if b.Unsaved() != 1 {
 		t.Errorf("%d records wait, want 1", b.Unsaved())
 	}
+}
+
+// slowDisk is a Store that calls a function before it deletes records.
+type slowDisk struct {
+	fragile
+	deletes func(records []Record)
+}
+
+func (s *slowDisk) Delete(records []Record) error {
+	s.deletes(records)
+	return s.fragile.Delete(records)
+}
+
+// Changes do not wait until a large sweep has deleted all that it drops, and what comes back meanwhile is
+// stored.
+func TestChangesDoNotWaitForALargeSweep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		portal, left := mustHost(t, "portal.example.com"), mustHost(t, "left.example.com")
+		disk := new(slowDisk)
+		b := NewBook(1, nil)
+		if err := b.Attach(disk); err != nil {
+			t.Fatal(err)
+		}
+		b.SetScope(serving(portal, left), 1)
+		var wishes []Wish
+		for i := range 2*rewriteBatch + 1 {
+			wishes = append(wishes, Wish{User: fmt.Sprint(i), Channels: []Assignment{{"sales", Listen}}})
+		}
+		records := assign(t, b, left, wishes...)
+		b.SetScope(serving(portal), 2)
+		time.Sleep(OutsideRetention + SweepEvery)
+		var began, own, others int
+		back := make(map[name]Record) // those that are deleted by the second call, or later
+		for i := range records {
+			back[nameOf(&records[i])] = records[i]
+		}
+		disk.deletes = func(deleted []Record) {
+			began++
+			for i := range deleted {
+				if began == 1 {
+					delete(back, nameOf(&deleted[i]))
+				}
+			}
+			if began > 1 {
+				synctest.Wait()
+				if own == 0 || began == 3 && others == 0 {
+					t.Errorf("batch %d: %d changes of this pod and %d of another one are stored", began, own, others)
+				}
+				return
+			}
+			go func() {
+				assign(t, b, portal, wish(t, "ada", "sales"))
+				own++
+			}()
+			go func() {
+				for _, r := range back {
+					if err := merged(b, []Record{r}); err != nil {
+						t.Error(err)
+					}
+					others++
+					back = map[name]Record{nameOf(&r): r}
+					return
+				}
+			}()
+			synctest.Wait()
+		}
+		if err := b.Sweep(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if n := recordsOf(b, left); n != 1 {
+			t.Errorf("%d records are back in memory, want 1", n)
+		}
+		for n, r := range back {
+			if disk.records[n] != r {
+				t.Errorf("%v is back, and not on the disk", n)
+			}
+		}
+		stored := 0
+		for n := range disk.records {
+			if n.host == left && n.kind == KindAssignment {
+				stored++
+			}
+		}
+		if stored != 1 || began < 3 {
+			t.Errorf("%d records on the disk after %d batches", stored, began)
+		}
+	})
 }
 
 // Removals are reported on each pod that they reach, also if they remove nothing, and before the
