@@ -11,8 +11,10 @@ import (
 // when the book was last in step with the others: all removals that it has missed are later.
 
 // kindLeft is the kind of a record that has in its Value the last time at which the book was in
-// step for a host that is outside the scope; without a host, for all hosts in the scope. It is in
-// the store only: pods do not exchange it, and it is in no sum.
+// step for a host that is outside the scope; without a host, for all hosts in the scope. Its Until
+// is the number of times that the host came back into the scope or left it again since then, so it
+// is odd while the host is back. It is in the store only: pods do not exchange it, and it is in no
+// sum.
 const kindLeft Kind = 31
 
 // leftUser stands for the user in a record of that kind.
@@ -75,12 +77,14 @@ func (b *Book) settle(host presence.HostName, h *hostState) {
 	b.release(host, h)
 }
 
-// setBack sets whether a host is back. countMu is held.
-func (b *Book) setBack(h *hostState, back bool) {
-	if h.back != back {
-		h.back = back
-		b.back += map[bool]int{true: 1, false: -1}[back]
+// setBack sets whether a host is back, and reports whether that has changed. countMu is held.
+func (b *Book) setBack(h *hostState, back bool) (changed bool) {
+	if h.back == back {
+		return false
 	}
+	h.back = back
+	b.back += map[bool]int{true: 1, false: -1}[back]
+	return true
 }
 
 // leftAt returns the record of a time in step.
@@ -91,7 +95,7 @@ func leftAt(host presence.HostName, inStep uint64) Record {
 // validLeft reports whether the fields of a record of kindLeft are valid.
 func (r *Record) validLeft() bool {
 	return r.Kind == kindLeft && r.User == leftUser && r.Channel == "" && r.Mode == None && !r.Blind &&
-		r.Version == Version{} && r.Value <= maxValue && r.Until == 0 && r.Local == 0
+		r.Version == Version{} && r.Value <= maxValue && r.Until <= maxValue && r.Local == 0
 }
 
 // loadLeft takes over from the store when the book was last in step.
@@ -102,7 +106,9 @@ func (b *Book) loadLeft(records []Record) {
 			b.inStep, b.stored = r.Value, r
 			continue
 		}
-		b.hostState(r.Host).left = r
+		h := b.hostState(r.Host)
+		h.left = r
+		b.setBack(h, r.Until%2 == 1)
 	}
 	b.countMu.Unlock()
 	b.storeMu.Lock()

@@ -208,6 +208,55 @@ func TestHostThatIsBackAndInStepIsKept(t *testing.T) {
 	}
 }
 
+// A host that is served again is not dropped because the pod was not in step for 30 days since it had left, also
+// not when the pod starts again. When it leaves once more, it has no more time than before.
+func TestHostThatIsBackIsKeptOverARestart(t *testing.T) {
+	const day = 24 * time.Hour
+	for name, test := range map[string]struct {
+		does func(s *truant)
+		want int
+	}{
+		"served again": {func(s *truant) { s.serve(true) }, 1},
+		"served again, and started again before": {func(s *truant) {
+			s.serve(true)
+			s.start(20 * day)
+			s.serve(true)
+			s.sweep(20 * day)
+		}, 1},
+		"served again, and in step later": {func(s *truant) {
+			s.serve(true)
+			s.sweep(40 * day)
+			s.pod.InStep(scopeOfBoth)
+		}, 1},
+		"left again": {func(s *truant) { s.serve(true); s.at(10 * day); s.serve(false) }, 0},
+		"left and served again": {func(s *truant) {
+			s.serve(true)
+			s.at(10 * day)
+			s.serve(false)
+			s.at(11 * day)
+			s.serve(true)
+		}, 1},
+		"started without the host in between": {func(s *truant) {
+			s.serve(true)
+			s.start(20 * day)
+			s.serve(false)
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newTruant(t, 0)
+			s.serve(false)
+			s.at(9 * day)
+			test.does(s)
+			s.start(60 * day)
+			s.serve(true)
+			s.sweep(60 * day)
+			if n := recordsOf(s.pod, s.host); n != test.want {
+				t.Errorf("%d records, want %d", n, test.want)
+			}
+		})
+	}
+}
+
 // The time is that of the last time in step, and is counted anew when a host that is served again
 // is in step again.
 func TestTimeOfALeftHostIsTheLastOneInStep(t *testing.T) {

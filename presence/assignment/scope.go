@@ -112,7 +112,10 @@ func (b *Book) compareScope(now time.Time, since uint64, save bool) (left []Reco
 		case h.expired(now) && !h.back:
 			expired[host] = true // also if it is served now: this pod does not know what was removed meanwhile
 		default:
-			b.setBack(h, !outside)
+			if b.setBack(h, !outside) {
+				h.left.Until++
+				left = append(left, h.left)
+			}
 		}
 	}
 	return left, expired
