@@ -257,6 +257,33 @@ func TestHostThatIsBackIsKeptOverARestart(t *testing.T) {
 	}
 }
 
+// A clock that was ahead when a host left keeps its records for 30 days from when that is noticed, at most.
+func TestClockThatWasAheadWhenAHostLeftIsCorrected(t *testing.T) {
+	const day = 24 * time.Hour
+	for name, restarts := range map[string]bool{"running": false, "started again": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newTruant(t, 0)
+			s.at(9 * day)
+			s.pod.InStep(scopeOfBoth)
+			s.serve(false)
+			s.sweep(time.Hour)
+			if restarts {
+				s.start(2 * time.Hour)
+				s.serve(false)
+			}
+			want := time.Hour + OutsideRetention
+			s.sweep(want - SweepEvery)
+			if recordsOf(s.pod, s.host) != 1 {
+				t.Error("it is dropped before")
+			}
+			s.sweep(want)
+			if recordsOf(s.pod, s.host) != 0 {
+				t.Error("it is not dropped after 30 days")
+			}
+		})
+	}
+}
+
 // The time is that of the last time in step, and is counted anew when a host that is served again
 // is in step again.
 func TestTimeOfALeftHostIsTheLastOneInStep(t *testing.T) {

@@ -112,6 +112,11 @@ func (b *Book) compareScope(now time.Time, since uint64, save bool) (left []Reco
 		case h.expired(now) && !h.back:
 			expired[host] = true // also if it is served now: this pod does not know what was removed meanwhile
 		default:
+			if h.left.Value > unixMilli(now) { // the clock was ahead
+				b.obsolete = append(b.obsolete, h.left) // the store keeps the greater one of two
+				h.left.Value = unixMilli(now)
+				left = append(left, h.left)
+			}
 			if b.setBack(h, !outside) {
 				h.left.Until++
 				left = append(left, h.left)
