@@ -452,3 +452,47 @@ func TestPodThatBeginsToServeAHostWaitsForAllThatCanBeAlive(t *testing.T) {
 		})
 	}
 }
+
+// A pod that starts and hears none of the pods that have ended for it does not know what they have by now. It is
+// not in step, so that it keeps what it has of a host that it leaves for less time.
+func TestPodThatStartsAndHearsNobodyIsNotInStep(t *testing.T) {
+	host, other := mustHost(t, "example.com"), mustHost(t, "b.example.com")
+	for name, test := range map[string]struct {
+		pods   int
+		inStep bool
+	}{"it knows another one": {2, false}, "it is the only one": {1, true}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				net, pods := keepersOf(t, 1, []string{"eu", "eu"}[:test.pods]...)
+				for _, p := range pods {
+					p.serves = []presence.HostName{host, other}
+					p.start()
+				}
+				time.Sleep(10 * time.Second)
+				if records, err := pods[0].run.book.Assign(host, []assignment.Wish{{
+					User: "ada", Channels: []assignment.Assignment{{Channel: "sales", Mode: assignment.Listen}},
+				}}, 0); err != nil || !pods[0].run.Spread(t.Context(), host, records).Complete {
+					t.Fatal(err)
+				}
+				time.Sleep(10 * time.Second)
+				for _, p := range slices.Backward(pods) { // the first one hears that the other one ends
+					p.run.end(false)
+					time.Sleep(time.Second)
+				}
+				ended := time.Now()
+				cutApart(net, true, pods[:1], pods[1:])
+				for _, p := range pods {
+					p.start()
+				}
+				time.Sleep(time.Minute)
+				pods[0].run.serve(other)
+				pods[0].disk.mu.Lock()
+				left, ok := pods[0].disk.records[[3]string{host.String(), "left", string(rune(31))}]
+				pods[0].disk.mu.Unlock()
+				if at := time.UnixMilli(int64(left.Value)); !ok || at.After(ended) != test.inStep {
+					t.Errorf("it was in step %s after the others had ended", at.Sub(ended))
+				}
+			})
+		})
+	}
+}

@@ -297,13 +297,14 @@ func (a *Keeper) total(p link.Peer) (m *message.AssignmentTotal, ok bool) {
 }
 
 // noteInStep tells the book that it has what all others have, unless a pod can be alive that is not
-// heard.
+// heard. Before this pod has agreed with another one, those that have ended may be running again.
 func (a *Keeper) noteInStep() {
 	if !a.hearsAll() {
 		return
 	}
+	alone := a.members.Alone()
 	a.mu.Lock()
-	served, synced := a.served, a.synced() && a.settled == nil
+	served, synced := a.served, a.synced() && a.settled == nil && (a.met || alone)
 	for _, s := range a.pods {
 		synced = synced && !s.gaveUp
 	}
