@@ -22,31 +22,40 @@ import (
 type deployment struct {
 	env  []string
 	urls [3]string
+	said *process.Buffer // by the script
 }
 
 // startCluster runs the script of the example with its own ports, and ends it with SIGINT, like
 // Ctrl-C.
 func startCluster(t *testing.T) *deployment {
 	t.Helper()
+	return startClusterOn(t, freePorts(t))
+}
+
+// freePorts returns the ports of the script: the last is that of the buttons.
+func freePorts(t *testing.T) (ports [10]string) {
+	t.Helper()
+	for i := range ports {
+		_, ports[i], _ = net.SplitHostPort(loopback.AddressFor(t))
+	}
+	return ports
+}
+
+func startClusterOn(t *testing.T, ports [10]string) *deployment {
+	t.Helper()
 	binary := os.Getenv("ROLLCALL_CADDY")
 	if binary == "" {
 		t.Fatal("ROLLCALL_CADDY is not set: run make browser")
 	}
-	d := new(deployment)
-	var ports []string
-	for i := range 10 {
-		_, port, _ := net.SplitHostPort(loopback.AddressFor(t))
-		ports = append(ports, port)
-		if i < len(d.urls) {
-			d.urls[i] = "http://localhost:" + port
-		}
+	d := &deployment{said: new(process.Buffer)}
+	for i := range d.urls {
+		d.urls[i] = "http://localhost:" + ports[i]
 	}
 	state := t.TempDir()
-	d.env = append(os.Environ(), "ROLLCALL_CLUSTER_STATE="+state, "ROLLCALL_CLUSTER_PORTS="+strings.Join(ports, " "))
+	d.env = append(os.Environ(), "ROLLCALL_CLUSTER_STATE="+state, "ROLLCALL_CLUSTER_PORTS="+strings.Join(ports[:], " "))
 
-	said := new(process.Buffer)
 	cmd := d.command()
-	cmd.Stdout, cmd.Stderr = said, said
+	cmd.Stdout, cmd.Stderr = d.said, d.said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +83,7 @@ func startCluster(t *testing.T) *deployment {
 			}
 		}
 		if t.Failed() {
-			t.Logf("the script said:\n%s", said)
+			t.Logf("the script said:\n%s", d.said)
 			for _, pod := range []string{"web-1", "web-2", "web-3"} {
 				log, _ := os.ReadFile(filepath.Join(state, pod+".log"))
 				t.Logf("%s said:\n%s", pod, log)
@@ -84,10 +93,10 @@ func startCluster(t *testing.T) *deployment {
 	testkit.Eventually(t, "three pods", func() bool {
 		select {
 		case err := <-ended:
-			t.Fatalf("the script ended: %v\n%s", err, said)
+			t.Fatalf("the script ended: %v\n%s", err, d.said)
 		default:
 		}
-		return strings.Contains(said.String(), "Ctrl-C")
+		return strings.Contains(d.said.String(), "Ctrl-C")
 	})
 	return d
 }
@@ -150,6 +159,19 @@ func (p page) waitForMember(user string, there bool) {
 	p.t.Helper()
 	p.waitFor(fmt.Sprintf("%s to be there: %t", user, there),
 		fmt.Sprintf(`!!document.querySelector('[data-testid=members] [data-user=%q]') === %t`, user, there))
+}
+
+// TestClusterEndsWithoutItsButtons takes the port of the buttons, so that their server ends at once. The end of the test
+// checks that Ctrl-C ends the pods.
+func TestClusterEndsWithoutItsButtons(t *testing.T) {
+	ports := freePorts(t)
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "localhost:"+ports[9])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	d := startClusterOn(t, ports)
+	testkit.Eventually(t, "the server of the buttons to end", func() bool { return strings.Contains(d.said.String(), "address already in use") })
 }
 
 // TestCluster follows the README of the example.
