@@ -69,7 +69,7 @@ STEP = @printf '\n==> %s %s\n' "$$(date +%T)" $@
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help build run cluster dist test deps tidy-check tools vet lint unit race golden integration caddyfiles e2e docs browser pusher fuzz \
+.PHONY: help build run cluster dist test deps tidy-check tools vet lint unit race golden integration caddyfiles e2e examples docs browser pusher fuzz \
 	beside unraced tree-before tree-after bench soak faults fmt clean
 
 help: ## list the targets
@@ -159,14 +159,19 @@ caddyfiles: bin/caddy ## check the format of every Caddyfile
 	@set -e; for file in $$(find . -name Caddyfile -not -path './bin/*'); do \
 		echo "caddy fmt $$file"; bin/caddy fmt --diff $$file >bin/caddyfile.diff || { cat bin/caddyfile.diff; exit 1; }; done
 
-# docs, browser and pusher mostly wait, and do not measure time, as some tests of e2e do.
-beside: bin/gotest bin/caddy bin/cluster-control $(ROLLCALL_ESBUILD) ## race, and at the same time docs, browser and pusher
-	@$(call both,$(MAKE) --no-print-directory REPORT='$(REPORT)' race,$(MAKE) --no-print-directory REPORT='$(REPORT)' docs browser pusher)
+# These mostly wait, and do not measure time, as some tests of e2e do.
+WAITING = docs browser pusher examples
+beside: bin/gotest bin/caddy bin/cluster-control $(ROLLCALL_ESBUILD) ## race, and at the same time docs, browser, pusher and examples
+	@$(call both,$(MAKE) --no-print-directory REPORT='$(REPORT)' race,$(MAKE) --no-print-directory REPORT='$(REPORT)' $(WAITING))
 
 # Those that run at the same time mostly wait.
-e2e: bin/gotest bin/caddy ## tests of the built binary, with the examples and the Debian package
+e2e: bin/gotest bin/caddy ## tests of the built binary
 	$(STEP)
-	@$(GOTEST) -- -count=1 -p=1 -parallel=5 -timeout=20m ./test/e2e/... ./test/examples/... ./test/dist/...
+	@$(GOTEST) -- -count=1 -parallel=5 -timeout=20m ./test/e2e/...
+
+examples: bin/gotest bin/caddy ## tests of the examples and the Debian package, against the built binary
+	$(STEP)
+	@$(GOTEST) -- -count=1 -p=1 -timeout=20m ./test/examples/... ./test/dist/...
 
 docs: bin/gotest bin/caddy ## tests of what README.md and docs/ show, against the built binary
 	$(STEP)

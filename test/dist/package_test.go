@@ -106,7 +106,7 @@ dpkg --purge rollcall-caddy >&2
 func TestDebianPackage(t *testing.T) {
 	binary := os.Getenv("ROLLCALL_CADDY")
 	if binary == "" {
-		t.Fatal("ROLLCALL_CADDY is not set: run make e2e")
+		t.Fatal("ROLLCALL_CADDY is not set: run make examples")
 	}
 	dir := t.TempDir()
 	made := exec.CommandContext(t.Context(), "../../scripts/package.sh", binary, "amd64", dir)

@@ -10,6 +10,7 @@ import (
 // An external NATS needs no JetStream, and while it is down, each pod keeps the assignments that it
 // receives.
 func TestAssignmentsOverAnExternalNATS(t *testing.T) {
+	t.Parallel()
 	opts := server.Options{NoSystemAccount: true, Port: podPort(t)}
 	first := opts
 	n := startNATS(t, &first)

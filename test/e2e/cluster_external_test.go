@@ -31,6 +31,7 @@ func deployOn(t *testing.T, n *natsServer, names []cluster.Pod, options string) 
 // TestPodsOnASharedNATS runs two pods on a NATS without authentication: another deployment has the
 // same name and another secret, and an attacker publishes payloads that must be ignored.
 func TestPodsOnASharedNATS(t *testing.T) {
+	t.Parallel()
 	n := startNATS(t, &server.Options{NoSystemAccount: true})
 	pods := deployOn(t, n, podNames(1, "eu-west", "us-east"), "grace 1s")
 	nc := n.client(t)

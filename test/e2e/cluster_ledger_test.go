@@ -177,11 +177,13 @@ func (l *ledger) judge() {
 
 // Pods agree on the order of what their clients write, even if their clocks differ by hours.
 func TestAssignmentsAreLinearizable(t *testing.T) {
+	t.Parallel()
 	for name, clocks := range map[string][]time.Duration{
 		"one time":    {0, 0, 0},
 		"hours apart": {0, 3 * time.Hour, -3 * time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			l := newLedger(t, deployWithClocks(t, clocks))
 			l.work(3*time.Second, 150*time.Millisecond, history.Reserve{}, always)
 			l.judge() // on a busy machine, a few writes can be incomplete

@@ -13,6 +13,7 @@ import (
 
 // Each pod shows what the plugins of the pod with the user's connection make of the user.
 func TestPodsShowWhatPluginsMakeOfUsers(t *testing.T) {
+	t.Parallel()
 	folder, err := filepath.Abs("../../examples")
 	if err != nil {
 		t.Fatal(err)
