@@ -207,7 +207,7 @@ bench: bin/caddy ## measure Rollcall beside its peers into docs/benchmarks.md, t
 	@scripts/deps.sh bench
 	go run -C bench ./cluster >bin/cluster.md
 	go run -C bench ./cluster -growth >bin/growth.md
-	ROLLCALL_GROWTH=100x1000,10x10000 go test -count=1 -timeout=20m -run='^TestGrowth$$' -v ./presence/cluster >bin/simulated.md
+	ROLLCALL_GROWTH=10x100,10x1000,30x300,50x100,10x10000,100x1000 go test -count=1 -timeout=20m -run='^TestGrowth$$' -v ./presence/cluster >bin/simulated.md
 	grep '^|' bin/simulated.md >>bin/growth.md
 	go run -C bench ./tenants >bin/tenants.md
 	go run -C bench ./assign -caddy $(CADDY) >bin/assign.md
