@@ -151,7 +151,7 @@ func (b *Book) Attach(s Store) error {
 		switch {
 		case r.Kind == kindLeft:
 			left = append(left, r)
-		case r.stale(now):
+		case r.Kind != KindAssignment && r.stale(now):
 			stale = append(stale, r)
 		default:
 			loaded = append(loaded, r)
@@ -159,17 +159,16 @@ func (b *Book) Attach(s Store) error {
 	})
 	b.loadLeft(left)
 	fresh, _ := b.apply(loaded, false)
+	stale = append(stale, b.dropStale(now)...) // a removal can follow the assignment that it removes
 	b.notify(fresh)
 	if err != nil {
 		return err
 	}
-	if len(stale) > 0 {
-		_ = s.Delete(stale) // if it fails, they are deleted after the next start
-	}
 	b.storeMu.Lock()
 	b.store = s
 	b.storeMu.Unlock()
-	_ = b.Save() // on failure, the records remain in unsaved
+	_ = b.discard(stale) // if it fails, they are deleted after the next start
+	_ = b.Save()         // on failure, the records remain in unsaved
 	b.countMu.Lock()
 	since := b.inStep
 	b.countMu.Unlock()

@@ -49,8 +49,8 @@ var (
 	metaBucket    = []byte("rollcall")
 	formatKey     = []byte("format")
 	countKey      = []byte("records") // number of records, 8 bytes, big-endian
-	// journalKey has the ID of the journal, and its last generation that is in the database, 8 bytes
-	// each, big-endian.
+	// journalKey has the ID of the journal, and its last generation that is in the database (8 bytes
+	// each), and the CRC-32C of the key and both (4 bytes), big-endian.
 	journalKey = []byte("journal")
 	format     = []byte("2") // format of new files: the version of their entries
 	oldFormat  = []byte("1")

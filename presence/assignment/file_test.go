@@ -254,20 +254,9 @@ func TestFileIsCutWhileItIsUsed(t *testing.T) {
 // A file that was not completed on a full disk is completed when there is room.
 func TestFileIsMadeWhenThereIsRoomAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "assignments.db")
-	signal.Ignore(syscall.SIGXFSZ)
-	defer signal.Reset(syscall.SIGXFSZ)
-	var before syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-		t.Fatal(err)
-	}
-	few := syscall.Rlimit{Cur: uint64(os.Getpagesize()), Max: before.Max}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &few); err != nil {
-		t.Fatal(err)
-	}
+	end := limitFiles(t, os.Getpagesize())
 	_, err := OpenFile(path)
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-		t.Fatal(err)
-	}
+	end()
 	if err == nil {
 		t.Fatal("made without room")
 	}
@@ -277,5 +266,24 @@ func TestFileIsMadeWhenThereIsRoomAgain(t *testing.T) {
 	}
 	if err := f.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// limitFiles limits the size of files to most bytes, like a full disk. end lifts the limit.
+func limitFiles(t *testing.T, most int) (end func()) {
+	t.Helper()
+	signal.Ignore(syscall.SIGXFSZ) // makes the write fail
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: uint64(most), Max: before.Max}); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+			t.Error(err)
+		}
+		signal.Reset(syscall.SIGXFSZ)
 	}
 }

@@ -81,7 +81,7 @@ func (f *File) fold(all bool) error {
 		}
 		j.done = gen
 	}
-	if all {
+	if all && j.areas[j.gen%2].end > 0 { // so that the file has the last two generations that have frames
 		j.next()
 	}
 	return nil
@@ -104,7 +104,9 @@ func (j *journal) fold(db *boltfile.File, gen uint64) error {
 // setDone makes gen the last generation that is in the database.
 func (j *journal) setDone(bucket *bbolt.Bucket, gen uint64) error {
 	state := binary.BigEndian.AppendUint64(nil, j.id)
-	return bucket.Tx().Bucket(metaBucket).Put(journalKey, binary.BigEndian.AppendUint64(state, gen))
+	state = binary.BigEndian.AppendUint64(state, gen)
+	state = binary.BigEndian.AppendUint32(state, checksum(journalKey, state))
+	return bucket.Tx().Bucket(metaBucket).Put(journalKey, state)
 }
 
 // empty writes all of the journal to the database.
@@ -137,16 +139,22 @@ func (f *File) endJournal() (kept string, err error) {
 // database. On a full disk, it leaves them in the journal. mu is held.
 func (f *File) replay(take func(r Record)) error {
 	var id, done uint64
+	damaged := 0
 	err := f.db.View(func(tx *bbolt.Tx) error {
-		if state := tx.Bucket(metaBucket).Get(journalKey); len(state) == 16 {
+		state := tx.Bucket(metaBucket).Get(journalKey)
+		switch {
+		case state == nil:
+		case len(state) == 20 && binary.BigEndian.Uint32(state[16:]) == checksum(journalKey, state[:16]):
 			id, done = binary.BigEndian.Uint64(state), binary.BigEndian.Uint64(state[8:])
+		default:
+			damaged = 1
 		}
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("reading the assignments: %w", err)
 	}
-	if id == 0 && f.renamed == "" {
+	if id == 0 && damaged == 0 && f.renamed == "" {
 		return nil // a journal here is of another database
 	}
 	f.writing.Lock()
@@ -167,7 +175,8 @@ func (f *File) replay(take func(r Record)) error {
 			take(r)
 		}
 	}
-	damaged := j.damaged
+	j.damaged += damaged
+	damaged = j.damaged
 	f.journal, f.direct = j, true
 	kept, err := f.endJournal()
 	if err == nil {

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -27,47 +28,55 @@ import (
 //
 // Its methods are not safe for concurrent use, except for records of a generation that is full.
 type journal struct {
+	path    string
 	file    *os.File
 	id      uint64
 	areas   [2]area
 	gen     uint64 // generation that grows, in the area gen%2
 	done    uint64 // last generation that is in the database
-	damaged int    // number of frames that could not be read
+	damaged int    // number of places that could not be read
 }
 
 // area is a generation of a journal.
 type area struct {
 	gen uint64
 	end int64 // number of bytes of its frames
+	// before is the end of the generation before, as the frames say.
+	before int64
 }
 
 const (
 	journalExt  = ".journal"
 	journalHead = 4096 // size of the header; the ID is at its start
 	areaSize    = 1 << 20
-	// frameHead is the size of what precedes the records of a frame: ID, generation (8 bytes each,
-	// big-endian), length of the records and CRC-32C of the rest (4 bytes each).
-	frameHead = 8 + 8 + 4 + 4
+	// frameHead is the size of what precedes the records of a frame: ID (8 bytes), generation, end of
+	// the generation before, length of the records and CRC-32C of the rest (4 bytes each, big-endian).
+	frameHead = 8 + 4 + 4 + 4 + 4
 	// maxFrame is the size up to which changes go to the journal.
 	maxFrame = areaSize / 2
 )
 
-// makeJournal makes the file of a new journal, with a new ID.
+// makeJournal makes the file of a new journal, with a new ID. The file gets its name when it is
+// whole.
 func makeJournal(path string) (*journal, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	name := path + ".new"
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	j := &journal{file: file, gen: 1}
+	j := &journal{path: path, file: file, gen: 1}
 	j.areas[1] = area{gen: 1}
 	content := make([]byte, journalHead+len(j.areas)*areaSize)
 	_, _ = rand.Read(content[:8]) // never fails
 	j.id = binary.BigEndian.Uint64(content)
 	if _, err = file.Write(content); err == nil {
-		err = cmp.Or(file.Sync(), boltfile.SyncFolder(filepath.Dir(path)))
+		err = file.Sync()
+	}
+	if err == nil {
+		err = cmp.Or(os.Rename(name, path), boltfile.SyncFolder(filepath.Dir(path)))
 	}
 	if err != nil {
-		return nil, errors.Join(err, file.Close(), os.Remove(path))
+		return nil, errors.Join(err, file.Close(), os.Remove(name))
 	}
 	return j, nil
 }
@@ -82,14 +91,15 @@ func openJournal(path string, id, done uint64) (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &journal{file: file, done: done}
+	j := &journal{path: path, file: file, id: id, done: done}
 	content := make([]byte, journalHead+len(j.areas)*areaSize)
-	if n, err := file.ReadAt(content, 0); n < journalHead {
+	n, err := file.ReadAt(content, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, errors.Join(err, file.Close())
 	}
-	j.id = binary.BigEndian.Uint64(content)
-	if j.id == 0 || id != 0 && j.id != id {
-		return nil, file.Close() // of a database that a backup has replaced
+	head := binary.BigEndian.Uint64(content)
+	if id == 0 {
+		j.id = head
 	}
 	for i := range j.areas {
 		a, damaged := findFrames(content[journalHead+i*areaSize:][:areaSize], j.id, nil)
@@ -97,6 +107,15 @@ func openJournal(path string, id, done uint64) (*journal, error) {
 		if a.gen > done {
 			j.damaged += damaged
 		}
+	}
+	if grows := j.areas[j.gen%2]; j.gen > done+1 && j.areas[(j.gen+1)%2].end != grows.before {
+		j.damaged++ // the full generation has lost its last frames, which were durable
+	}
+	switch {
+	case n == len(content) && head != 0 && head != j.id && j.gen == 0:
+		return nil, file.Close() // of a database that a backup has replaced
+	case head == 0 || head != j.id || n < len(content):
+		j.damaged++
 	}
 	return j, nil
 }
@@ -112,18 +131,18 @@ func findFrames(content []byte, id uint64, take func(records []byte)) (a area, d
 		if i < 0 {
 			return a, damaged
 		}
-		skipped := i > 0
 		at += i
-		gen, records, ok := readFrame(content[at:])
+		records, ok := readFrame(content[at:])
 		switch {
 		case !ok:
 			at++
 			continue
 		case a.gen == 0:
-			a.gen = gen
-			want = binary.BigEndian.AppendUint64(want, gen)
+			want = append(want, content[at+8:][:8]...)
+			a.gen = uint64(binary.BigEndian.Uint32(want[8:]))
+			a.before = int64(binary.BigEndian.Uint32(want[12:]))
 		}
-		if skipped || int64(at) != a.end {
+		if int64(at) != a.end {
 			damaged++
 		}
 		if at += frameHead + len(records); take != nil {
@@ -134,16 +153,16 @@ func findFrames(content []byte, id uint64, take func(records []byte)) (a area, d
 }
 
 // readFrame reads a frame. The records are a part of b.
-func readFrame(b []byte) (gen uint64, records []byte, ok bool) {
+func readFrame(b []byte) (records []byte, ok bool) {
 	if len(b) < frameHead {
-		return 0, nil, false
+		return nil, false
 	}
-	length := int(binary.BigEndian.Uint32(b[16:]))
-	if length > len(b)-frameHead {
-		return 0, nil, false
+	length := uint64(binary.BigEndian.Uint32(b[16:]))
+	if length > uint64(len(b)-frameHead) {
+		return nil, false
 	}
 	records = b[frameHead:][:length]
-	return binary.BigEndian.Uint64(b[8:]), records, binary.BigEndian.Uint32(b[20:]) == checksum(b[:20], records)
+	return records, binary.BigEndian.Uint32(b[20:]) == checksum(b[:20], records)
 }
 
 // appendFrame appends a frame with the records to b, without what precedes them, see fill.
@@ -200,7 +219,8 @@ func (j *journal) fits(frame []byte) bool {
 // append makes a frame durable. It must fit. After an error, the journal takes no more.
 func (j *journal) append(frame []byte) error {
 	binary.BigEndian.PutUint64(frame, j.id)
-	binary.BigEndian.PutUint64(frame[8:], j.gen)
+	binary.BigEndian.PutUint32(frame[8:], uint32(j.gen))
+	binary.BigEndian.PutUint32(frame[12:], uint32(j.areas[(j.gen+1)%2].end))
 	binary.BigEndian.PutUint32(frame[16:], uint32(len(frame)-frameHead))
 	binary.BigEndian.PutUint32(frame[20:], checksum(frame[:20], frame[frameHead:]))
 	a := &j.areas[j.gen%2]
@@ -254,15 +274,13 @@ func (j *journal) waiting() (list []uint64) {
 // kept under another name, unless there is one already.
 func (j *journal) close() (kept string, err error) {
 	err = j.file.Close()
-	path := j.file.Name()
-	switch {
-	case len(j.waiting()) > 0:
+	if len(j.waiting()) > 0 {
 		return "", err
-	case j.damaged > 0:
-		kept = path + boltfile.DamagedExt
-		if os.Link(path, kept) != nil {
-			kept = ""
+	}
+	if kept = j.path + boltfile.DamagedExt; j.damaged > 0 {
+		if _, failed := os.Lstat(kept); errors.Is(failed, fs.ErrNotExist) {
+			return kept, errors.Join(err, os.Rename(j.path, kept))
 		}
 	}
-	return kept, errors.Join(err, os.Remove(path))
+	return "", errors.Join(err, os.Remove(j.path))
 }

@@ -2,6 +2,7 @@ package assignment
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // crash copies the files in the folder of a book, as a process leaves them that is killed, and
@@ -87,6 +89,8 @@ func TestJournalIsDamaged(t *testing.T) {
 		{"the head of the second frame", func(b []byte) { clear(b[ends[0]:][:frameHead]) }, []string{"bob"}, 1},
 		{"its length", func(b []byte) { b[ends[0]+16] = 0xff }, []string{"bob"}, 1},
 		{"the first two", func(b []byte) { clear(b[journalHead+areaSize : ends[1]]) }, []string{"ada", "bob"}, 1},
+		{"its ID", func(b []byte) { b[3] ^= 4 }, nil, 1},
+		{"its header", func(b []byte) { clear(b[:journalHead]) }, nil, 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -118,6 +122,68 @@ func TestJournalIsDamaged(t *testing.T) {
 				t.Errorf("the damaged journal is not kept as %q: %v", kept, err)
 			}
 		})
+	}
+}
+
+func TestJournalIsTruncated(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	dir := t.TempDir()
+	b, f := openBook(t, dir, 1, nil)
+	assign(t, b, portal, wish(t, "ada", "sales"))
+	end := f.journal.offset(1) + f.journal.areas[1].end
+	assign(t, b, portal, wish(t, "bob", "sales"))
+	for _, size := range []int64{0, 7, journalHead - 1, journalHead, end - 1, end, end + 1} {
+		copied := crash(t, dir)
+		if err := os.Truncate(journalOf(copied), size); err != nil {
+			t.Fatal(err)
+		}
+		again, f := openBook(t, copied, 2, nil)
+		if wantOf(t, again, portal, "bob"); size >= end {
+			wantOf(t, again, portal, "ada", "sales=ignore")
+		}
+		n, kept := f.Damaged()
+		if info, err := os.Stat(kept); n != 1 || err != nil || info.Size() != size {
+			t.Errorf("%d bytes: %d damaged, kept as %q: %v", size, n, kept, err)
+		}
+	}
+}
+
+// The last frame of a full generation was durable, unlike that of the one that grows.
+func TestFullGenerationLosesItsLastFrame(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	dir := t.TempDir()
+	b, f := openBook(t, dir, 1, nil)
+	assign(t, b, portal, wish(t, "ada", "sales"))
+	first := f.journal.areas[1].end
+	assign(t, b, portal, wish(t, "bob", "sales"))
+	second := f.journal.areas[1].end
+	f.journal.next() // as if the database had no room
+	assign(t, b, portal, wish(t, "cleo", "sales"))
+	whole, err := os.ReadFile(journalOf(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, damage := range map[string]func(area []byte){
+		"whole":                  func([]byte) {},
+		"a bit of the last":      func(area []byte) { area[second-3] ^= 4 },
+		"the last":               func(area []byte) { clear(area[first:second]) },
+		"all":                    func(area []byte) { clear(area) },
+		"a bit of the first one": func(area []byte) { area[30] ^= 4 },
+	} {
+		copied, image := crash(t, dir), bytes.Clone(whole)
+		damage(image[f.journal.offset(1):][:areaSize])
+		if err := os.WriteFile(journalOf(copied), image, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		again, f := openBook(t, copied, 2, nil)
+		wantOf(t, again, portal, "cleo", "sales=ignore")
+		lost := 0
+		if again.Len() < 3 {
+			lost = 1
+		}
+		if n, _ := f.Damaged(); n != lost || (lost == 1) == (name == "whole") {
+			t.Errorf("%s: %d assignments, %d damaged", name, again.Len(), n)
+		}
 	}
 }
 
@@ -163,6 +229,119 @@ func TestJournalOfAnotherDatabaseIsLeftOut(t *testing.T) {
 	}
 }
 
+// A process that is killed while it makes a journal leaves a part of one.
+func TestJournalIsNotComplete(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	dir := t.TempDir()
+	b, f := openBook(t, dir, 1, nil)
+	assign(t, b, portal, wish(t, "ada", "sales"))
+	image, err := os.ReadFile(journalOf(dir))
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{0, 100, journalHead + 100} {
+		if err := os.WriteFile(journalOf(dir)+".new", image[:size], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b, f := openBook(t, dir, 2, nil)
+		wantOf(t, b, portal, "ada", "sales=ignore")
+		if n, kept := f.Damaged(); n != 0 || kept != "" {
+			t.Errorf("%d damaged, kept as %q", n, kept)
+		}
+		user := fmt.Sprint("user-", size)
+		assign(t, b, portal, wish(t, user, "sales"))
+		again, _ := openBook(t, crash(t, dir), 3, nil)
+		wantOf(t, again, portal, user, "sales=ignore")
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if files, err := os.ReadDir(filepath.Dir(journalOf(dir))); err != nil || len(files) != 1 {
+		t.Errorf("the folder has %v, %v", files, err)
+	}
+}
+
+// The journal must be read although what identifies it is damaged.
+func TestStateOfTheJournalIsDamaged(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	dir := t.TempDir()
+	b, f := openBook(t, dir, 1, nil)
+	assign(t, b, portal, wish(t, "ada", "sales"))
+	id := binary.BigEndian.AppendUint64(nil, f.journal.id)
+	for at := range 20 {
+		copied := crash(t, dir)
+		path := filepath.Join(copied, "rollcall", "assignments.db")
+		image, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		image[bytes.LastIndex(image, id)+at] ^= 0x10
+		if err := os.WriteFile(path, image, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		again, f := openBook(t, copied, 2, nil)
+		wantOf(t, again, portal, "ada", "sales=ignore")
+		if n, _ := f.Damaged(); n != 1 {
+			t.Errorf("byte %d: %d damaged", at, n)
+		}
+	}
+}
+
+// A removal is in the journal, and the assignment in the database or in the journal, too.
+func TestRemovalHoldsAfterACrashAndItsRetention(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	for _, inDatabase := range []bool{true, false} {
+		for _, removal := range []Wish{wish(t, "ada", "sales"), {User: "ada"}} {
+			dir := t.TempDir()
+			b, f := openBook(t, dir, 1, nil)
+			b.now = clockAt(time.Now().Add(-Retention - 2*SweepEvery))
+			assign(t, b, portal, wish(t, "ada", "sales"))
+			if inDatabase {
+				if err := f.empty(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			remove(t, b, portal, removal)
+			dir = crash(t, dir)
+			for range 2 {
+				again, f := openBook(t, dir, 2, nil)
+				if wantOf(t, again, portal, "ada"); len(all(again)) != 0 {
+					t.Errorf("the book has %+v", all(again))
+				}
+				if err := f.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+// Where the database was damaged, all of the journal is read. It must not have an earlier
+// generation without the one that follows.
+func TestGenerationsOfAJournalAreInOrder(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	dir := t.TempDir()
+	b, f := openBook(t, dir, 1, nil)
+	none := []Record{{Host: portal, User: "nobody", Channel: "sales", Version: Version{Clock: 1}}}
+	assign(t, b, portal, wish(t, "ada", "sales"))
+	err := f.Delete(none)
+	removal := remove(t, b, portal, wish(t, "ada", "sales"))
+	if err := errors.Join(err, f.Delete(removal), f.Delete(none)); err != nil {
+		t.Fatal(err)
+	}
+	assign(t, b, portal, wish(t, "bob", "sales"))
+	copied := crash(t, dir)
+	if err := os.Truncate(filepath.Join(copied, "rollcall", "assignments.db"), 100); err != nil {
+		t.Fatal(err)
+	}
+	again, f := openBook(t, copied, 2, nil)
+	if f.Renamed() == "" {
+		t.Error("the database is not set aside")
+	}
+	wantOf(t, again, portal, "bob", "sales=ignore")
+	wantOf(t, again, portal, "ada")
+}
+
 // Without a journal, changes go to the database.
 func TestJournalFails(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
@@ -181,7 +360,7 @@ func TestJournalFails(t *testing.T) {
 		b, f := openBook(t, dir, 1, nil)
 		assign(t, b, portal, wish(t, "ada", "sales"))
 		works := f.journal.file
-		only, err := os.Open(works.Name())
+		only, err := os.Open(journalOf(dir))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,6 +378,41 @@ func TestJournalFails(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// When the database has no room for a full generation, a change either is in the journal or fails.
+func TestDatabaseHasNoRoom(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	dir := t.TempDir()
+	b, f := openBook(t, dir, 1, nil)
+	assign(t, b, portal, wish(t, "ada", "sales")) // makes the journal
+	end := limitFiles(t, journalHead+2*areaSize)
+	failed := 0
+	for i := 0; failed < 3 && i < 100; i++ {
+		if _, err := b.Assign(portal, crowd(t, i), 0); err != nil {
+			failed++
+		}
+	}
+	assign(t, b, portal, wish(t, "bob", "sales")) // the area has room for it
+	end()
+	again, _ := openBook(t, crash(t, dir), 2, nil)
+	end = limitFiles(t, journalHead+2*areaSize)
+	closed := f.Close()
+	end()
+	if failed < 3 {
+		t.Error("there was room")
+	}
+	if *again.Sums(nil) != *b.Sums(nil) {
+		t.Errorf("after a crash, %d assignments instead of %d", again.Len(), b.Len())
+	}
+	again, f = openBook(t, dir, 3, nil)
+	if *again.Sums(nil) != *b.Sums(nil) {
+		t.Errorf("after closing (%v), %d assignments instead of %d", closed, again.Len(), b.Len())
+	}
+	assign(t, again, portal, crowd(t, 0)...)
+	if n, kept := f.Damaged(); n != 0 || kept != "" || f.Renamed() != "" {
+		t.Errorf("%d damaged, kept as %q, renamed to %q", n, kept, f.Renamed())
+	}
 }
 
 // What was deleted is not brought back by the journal.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Held compares a book with the records of a merge.
@@ -175,12 +176,17 @@ func (b *Book) Unsaved() int {
 // those of hosts that are outside the scope for [OutsideRetention].
 func (b *Book) Sweep() error {
 	now := b.now()
+	return errors.Join(b.discard(b.dropStale(now)), b.place(unixMilli(now), true))
+}
+
+// dropStale takes stale records out of memory, and returns them.
+func (b *Book) dropStale(now time.Time) []Record {
 	stale := make([]Record, 0, Shards)
 	for i := range b.shards {
 		stale = append(stale, b.shards[i].sweep(now)...)
 	}
 	b.uncount(stale)
-	return errors.Join(b.discard(stale), b.place(unixMilli(now), true))
+	return stale
 }
 
 // uncount takes records that are no longer in memory out of the counts.
