@@ -413,6 +413,20 @@ func TestPodThatBeginsToServeAHostWaitsForAllThatCanBeAlive(t *testing.T) {
 				begins(pods, 4500*time.Millisecond)
 			},
 		},
+		"it was killed, and the other one has changed its sites since": {
+			dcs: []string{"eu", "eu", "eu"}, first: 0, within: 14 * time.Second,
+			does: func(_ *simNet, pods []*keeperPod) {
+				pods[1].run.serve(host, third)
+				time.Sleep(time.Second)
+				change(pods[0], true)
+				pods[0].run.end(true)
+				pods[0].run = nil
+				time.Sleep(10 * time.Second)
+				pods[1].run.serve(host, third, other)
+				time.Sleep(10 * time.Second)
+				pods[2].run.serve(host, other)
+			},
+		},
 		"a pod ends after a cut": {
 			dcs: []string{"us", "eu", "eu"}, first: 1, within: 2 * time.Second,
 			does: func(net *simNet, pods []*keeperPod) {

@@ -1,6 +1,7 @@
 package assignments
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -137,6 +138,9 @@ func (a *Keeper) settle() bool {
 			return false
 		}
 	}
+	maps.DeleteFunc(crashed, func(_ link.Peer, served *sites.Served) bool {
+		return !slices.ContainsFunc(a.settled, func(s *sites.Served) bool { return !s.Covers(served) })
+	})
 	if a.owed = crashed; len(crashed) == 0 {
 		a.settled, a.owed = nil, nil
 	}

@@ -1,6 +1,8 @@
 package sites
 
 import (
+	"slices"
+
 	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
@@ -12,6 +14,8 @@ type Served struct {
 	every bool
 	first hostpattern.Map[[]int32]      // sites by the patterns of their first set
 	rest  [][]hostpattern.Map[struct{}] // other sets, by site
+	// parts has the sorted hashes of the sites, and of each pattern of a site with one set; see Covers.
+	parts []uint64
 	// events has the hosts for which the pod has events; nil without them.
 	events *Served
 }
@@ -25,6 +29,7 @@ func EveryHost(sum uint64) *Served { return &Served{Sum: sum, every: true} }
 // Compile returns the hosts of the sites, with their sum.
 func Compile(sum uint64, sites []message.Site) *Served {
 	s := compile(sum, sites)
+	s.parts = partsOf(sites)
 	var events []message.Site
 	for _, site := range sites {
 		if site.Events {
@@ -77,6 +82,36 @@ func (s *Served) Serves(host string) bool {
 		}
 	}
 	return false
+}
+
+// Covers reports whether s serves all hosts that other serves. It compares sites and patterns, and
+// returns false if they do not show it.
+func (s *Served) Covers(other *Served) bool {
+	if s == nil || s.every {
+		return true
+	}
+	if other == nil || other.every {
+		return false
+	}
+	return !slices.ContainsFunc(other.parts, func(part uint64) bool {
+		_, found := slices.BinarySearch(s.parts, part)
+		return !found
+	})
+}
+
+// partsOf returns the parts of sites for Covers.
+func partsOf(sites []message.Site) (parts []uint64) {
+	for _, site := range sites {
+		if len(site.Sets) != 1 {
+			parts = append(parts, Sum([]message.Site{{Sets: site.Sets}}))
+			continue
+		}
+		for _, pattern := range site.Sets[0] {
+			parts = append(parts, Sum([]message.Site{{Sets: [][]string{{pattern}}}}))
+		}
+	}
+	slices.Sort(parts)
+	return slices.Compact(parts)
 }
 
 // restServes reports whether each set of a site other than the first has the host.

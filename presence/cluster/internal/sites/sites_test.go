@@ -51,6 +51,32 @@ func TestServes(t *testing.T) {
 	}
 }
 
+func TestCovers(t *testing.T) {
+	names := []message.Site{site([]string{"a.com", "*.b.com"})}
+	for _, tc := range []struct {
+		name     string
+		s, other []message.Site
+		want     bool
+	}{
+		{"the same", names, names, true},
+		{"none", nil, nil, true},
+		{"fewer names", names, []message.Site{site([]string{"a.com"})}, true},
+		{"more names", []message.Site{site([]string{"a.com"})}, names, false},
+		{"names of two sites", []message.Site{site([]string{"a.com"}), site([]string{"*.b.com"})}, names, true},
+		{"with events", []message.Site{{Sets: names[0].Sets, Events: true}}, names, true},
+		{"every host", []message.Site{{}}, names, true},
+		{"not every host", names, []message.Site{{}}, false},
+		{"two sets", []message.Site{site([]string{"a.com"}, []string{"*.com"})}, []message.Site{site([]string{"a.com"})}, false},
+		{"the same two sets", []message.Site{site([]string{"a.com"}, []string{"*.com"}), names[0]}, []message.Site{site([]string{"a.com"}, []string{"*.com"})}, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := Announce(tc.s).Served.Covers(Announce(tc.other).Served); got != tc.want {
+				t.Errorf("covers: %v", got)
+			}
+		})
+	}
+}
+
 func TestSumIsThatOfWhatIsServed(t *testing.T) {
 	a := []message.Site{site([]string{"b", "a"}, []string{"c"}), site([]string{"d"})}
 	same := []message.Site{site([]string{"d", "d"}), site([]string{"c"}, []string{"a", "b"}), site([]string{"d"})}
