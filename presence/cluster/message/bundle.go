@@ -68,7 +68,7 @@ func (d *decoder) bundle() Message {
 			return nil
 		}
 		switch d.payload[d.pos] {
-		case (*Query)(nil).kind(), kindCall, (*Reply)(nil).kind(), kindEventReply:
+		case (*Query)(nil).kind(), kindCall, (*Reply)(nil).kind(), kindEventReply, kindOperatorReply:
 			return d.message()
 		default:
 			d.fail(notBundled)

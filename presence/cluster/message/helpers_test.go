@@ -119,6 +119,10 @@ func samples() []sample {
 			&Reply{ID: 9, Last: true, Count: Count{Anonymous: 1}},
 			&Reply{ID: 19, Last: true, Event: &presence.LastEvent{Keeping: presence.Keeping{Stamp: 1, TTL: time.Millisecond}, Body: []byte("{}")}},
 		}}},
+		{"bundle of replies to operators", &Bundle{[]Message{
+			&Reply{ID: 20, Last: true, Hosts: []HostCount{{Host: portal, Anonymous: 1}}},
+			&Reply{ID: 21, Last: true, Listeners: []Listener{{Conn: presence.ID{15: 1}, User: "u-1"}}},
+		}}},
 		{"reply not served", &Reply{ID: 9, Last: true, NotServed: true}},
 		{"reply to a query that was repeated", &Reply{ID: 9, Try: 128, Last: true, Count: Count{Anonymous: 1}}},
 		{"reply count", &Reply{ID: 9, Last: true, Count: Count{Anonymous: 1, LoggedIn: 300, Users: 2, Hashes: []uint64{1, 1 << 63}}}},
