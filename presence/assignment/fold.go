@@ -166,6 +166,7 @@ func (f *File) replay(take func(r Record)) error {
 	if j == nil || err != nil {
 		return err
 	}
+	f.journal, f.direct = j, true // also if it cannot be read: it must stay
 	for _, gen := range j.waiting() {
 		records, err := j.records(gen)
 		if err != nil {
@@ -177,7 +178,6 @@ func (f *File) replay(take func(r Record)) error {
 	}
 	j.damaged += damaged
 	damaged = j.damaged
-	f.journal, f.direct = j, true
 	kept, err := f.endJournal()
 	if err == nil {
 		f.direct = false

@@ -342,6 +342,41 @@ func TestGenerationsOfAJournalAreInOrder(t *testing.T) {
 	wantOf(t, again, portal, "ada")
 }
 
+// A journal with records that this Rollcall does not know stays for a later one.
+func TestJournalOfALaterRollcallIsLeftAlone(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	dir := t.TempDir()
+	b, f := openBook(t, dir, 1, nil)
+	assign(t, b, portal, wish(t, "ada", "sales"))
+	if err := f.journal.append(appendFrame(nil, []Record{{Host: portal, User: "ada", Kind: kinds}})); err != nil {
+		t.Fatal(err)
+	}
+	dir = crash(t, dir)
+	image, err := os.ReadFile(journalOf(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err = OpenFile(filepath.Join(dir, "rollcall", "assignments.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := NewBook(2, nil).Attach(f); !errors.Is(err, errEntry) {
+		t.Errorf("got %v", err)
+	}
+	if err := f.Save([]Record{{Host: portal, User: "bob", Channel: "sales", Mode: Listen}}); err == nil {
+		t.Error("saved")
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	if f.journal != nil {
+		t.Error("the journal is open")
+	}
+	if after, err := os.ReadFile(journalOf(dir)); err != nil || !bytes.Equal(after, image) {
+		t.Errorf("the journal is not as it was: %v", err)
+	}
+}
+
 // Without a journal, changes go to the database.
 func TestJournalFails(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
