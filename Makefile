@@ -142,9 +142,10 @@ unraced: bin/gotest ## only the tests of packages that have others without the r
 	$(STEP)
 	@$(call both,$(GOTEST) -- -count=1 $(UNRACED),$(GOTEST) -- -count=1 $(SIMULATIONS))
 
+# Three packages at a time: some wait for real time, and those with bubbles use one processor.
 race: bin/gotest ## tests of the packages and those with Caddy in process, with the race detector
 	$(STEP)
-	@CGO_ENABLED=1 $(GOTEST) -- -race -exec=$(CURDIR)/scripts/bubbles.sh -count=1 -timeout=20m $(IN_PROCESS)
+	@CGO_ENABLED=1 $(GOTEST) -- -race -exec=$(CURDIR)/scripts/bubbles.sh -count=1 -p=3 -timeout=20m $(IN_PROCESS)
 
 golden: bin/gotest ## only the golden files of caddy adapt
 	$(STEP)
