@@ -189,14 +189,10 @@ func openError(path string, err error) error {
 // prepare checks a file that has content, and fills a new one. It writes nothing to a whole file,
 // so that it can be read on a full disk.
 func (f *File) prepare(l Layout) error {
-	info, err := f.file.Stat()
-	if err != nil {
-		return err
-	}
 	fresh := false
-	err = f.db.View(func(tx *bbolt.Tx) error {
-		if tx.Size() > info.Size() {
-			return fmt.Errorf("%w: it has %d bytes of %d", ErrDamaged, info.Size(), tx.Size())
+	err := f.db.View(func(tx *bbolt.Tx) error {
+		if err := f.complete(tx); err != nil {
+			return err
 		}
 		if tx.Bucket(l.Root) == nil {
 			if tx.ID() > 1 { // bbolt creates a file with the transactions 0 and 1
@@ -219,6 +215,15 @@ func (f *File) prepare(l Layout) error {
 		}
 		return l.Init(tx)
 	})
+}
+
+// complete returns an error if the file is shorter than its data.
+func (f *File) complete(tx *bbolt.Tx) error {
+	info, err := f.file.Stat()
+	if err == nil && tx.Size() > info.Size() {
+		err = fmt.Errorf("%w: it has %d bytes of %d", ErrDamaged, info.Size(), tx.Size())
+	}
+	return err
 }
 
 // makeFile creates a file without buckets. The file gets its name when it is whole. Otherwise a

@@ -21,6 +21,11 @@ func (f *File) View(read func(tx *bbolt.Tx) error) error {
 	return f.guard(func() error { return f.db.View(read) })
 }
 
+// Complete finds out whether the file was truncated since it was opened.
+//
+// It returns [ErrDamaged].
+func (f *File) Complete() error { return f.View(f.complete) }
+
 // Update changes the file. It returns when the change is on disk. Changes that arrive during a
 // write share one transaction: after an error, none of them was made. A change must not call the
 // file, and may run on another goroutine.

@@ -25,6 +25,9 @@ func (f *File) write(records []Record) error {
 	if f.journal == nil || len(frame) > maxFrame {
 		return update(f.db, func(bucket *bbolt.Bucket) (int, error) { return put(bucket, records) })
 	}
+	if err := f.db.Complete(); err != nil { // said at once, not when the journal is full
+		return err
+	}
 	if !f.journal.fits(frame) {
 		if err := f.turn(); err != nil {
 			return err
