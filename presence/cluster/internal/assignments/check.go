@@ -13,6 +13,8 @@ import (
 const (
 	// checkTimeout is how long a pod may take for the next message of its answer to a check.
 	checkTimeout = 2 * time.Second
+	// maxCheck is how long the whole answer may take.
+	maxCheck = time.Minute
 	// checkPause is the minimum time between checks because of a difference. It doubles each time
 	// that an answer of the pod changes nothing, up to maxVain times: a difference can last, if a
 	// host is full on one pod and not on another.
@@ -130,9 +132,10 @@ func (a *Keeper) endCheck() {
 	} else {
 		a.vain[c.to] = vain{min(a.vain[c.to].times+1, maxVain), time.Now()}
 	}
-	doubted := a.agree(c) || !a.synced()
 	s := a.pods[c.to]
-	rest := s != nil && s.outside != outsideDone
+	further := c.news || s != nil && c.end.Outside > s.outside
+	doubted := a.agree(c, further) || !a.synced()
+	rest := further && s != nil && s.outside != outsideDone
 	a.mu.Unlock()
 	switch {
 	case doubted:

@@ -14,7 +14,11 @@ func (a *Keeper) step(now time.Time) (next time.Time) {
 	a.mu.Lock()
 	next = a.requestTotals(heard, now)
 	if a.check.id != 0 {
-		if due := a.check.heard.Add(a.checkPatience()); now.Before(due) {
+		due := a.check.heard.Add(a.checkPatience())
+		if most := a.check.began.Add(maxCheck); most.Before(due) {
+			due = most
+		}
+		if now.Before(due) {
 			next = work.Earliest(next, due)
 		} else {
 			a.check.id = 0
@@ -94,8 +98,10 @@ func (a *Keeper) nextToCheck(heard []link.Peer) (best link.Peer, ok bool) {
 }
 
 // agree records that this pod has all records that the pod of an ended check had when the check
-// began, and reports whether it did not have them before. a.mu is held.
-func (a *Keeper) agree(c check) (doubted bool) {
+// began, and reports whether it did not have them before. further is whether the answer has brought
+// anything: one that has not, and is not all, counts as none, because there could be such answers for
+// ever. a.mu is held.
+func (a *Keeper) agree(c check, further bool) (doubted bool) {
 	s := a.pods[c.to]
 	if s == nil {
 		return false
@@ -104,10 +110,15 @@ func (a *Keeper) agree(c check) (doubted bool) {
 		s.outside = max(s.outside, c.end.Outside)
 		return false
 	}
-	if s.tries, s.outside = 0, max(s.outside, c.end.Outside); c.end.More || s.outside != outsideDone {
+	if s.outside = max(s.outside, c.end.Outside); c.end.More || s.outside != outsideDone {
+		if further {
+			s.tries = 0
+		} else {
+			s.fail()
+		}
 		return true
 	}
-	s.agreed, a.met = true, true
+	s.tries, s.agreed, a.met = 0, true, true
 	heard, _ := a.members.Heard()
 	enough := c.end.Whole && c.scope == a.members.SharedBySame().Scope
 	for _, p := range heard {
