@@ -71,7 +71,8 @@ func (k *Queries) find(q queryKey, f *sharedAnswer) answer {
 func (k *Queries) findUnobserved(q queryKey, f *sharedAnswer) answer {
 	g := k.gather(q)
 	if lacking(q, g.replies) != nil {
-		now, other, ok := k.takeTurn(q, f)
+		turns := k.turns(q)
+		now, other, ok := k.takeTurn(turns, q, f)
 		switch {
 		case other != nil:
 			<-other.done
@@ -81,7 +82,7 @@ func (k *Queries) findUnobserved(q queryKey, f *sharedAnswer) answer {
 		case !now: // a query that shares the answer can be later than the replies
 			g = k.gather(q)
 		}
-		defer k.endTurn()
+		defer func() { <-turns }()
 		k.complete(q, g, lacking(q, g.replies))
 	}
 	a := merge(q, g.replies)

@@ -8,7 +8,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// maxLong limits the queries about long lists that are answered at the same time. Others wait.
+// maxLong limits the queries about long lists that are answered at the same time, of those that other
+// pods are asked, and of the rest. Others wait.
 const maxLong = 2
 
 // MaxListed is the maximum number of users, or of connections with a user, that [Asker.AllUsers] lists,
@@ -56,15 +57,24 @@ func lacking(q queryKey, replies []podReply) (pods []link.Peer) {
 	return pods
 }
 
-// takeTurn waits until fewer than maxLong queries about long lists are answered. Meanwhile, f is
+// turns returns the queries about long lists that q waits for. One that no other pod is asked does not
+// wait for those that are: a pod that is slow would hold up hosts that it does not serve.
+func (k *Queries) turns(q queryKey) chan struct{} {
+	if len(k.named(q)) == 0 {
+		return k.longOwn
+	}
+	return k.long
+}
+
+// takeTurn waits until fewer than maxLong of the queries that have a turn are answered. Meanwhile, f is
 // shared with all equal queries, because it begins after them. It returns
 //   - now: whether there was nothing to wait for, so that earlier replies can be used,
 //   - other: an equal query that waits already, and answers this one too; the caller has no turn then.
 //
 // ok is false if the queries were stopped.
-func (k *Queries) takeTurn(q queryKey, f *sharedAnswer) (now bool, other *sharedAnswer, ok bool) {
+func (k *Queries) takeTurn(turns chan struct{}, q queryKey, f *sharedAnswer) (now bool, other *sharedAnswer, ok bool) {
 	select {
-	case k.long <- struct{}{}:
+	case turns <- struct{}{}:
 		return true, nil, true
 	default:
 	}
@@ -75,14 +85,12 @@ func (k *Queries) takeTurn(q queryKey, f *sharedAnswer) (now bool, other *shared
 		defer k.begin(q, f)
 	}
 	select {
-	case k.long <- struct{}{}:
+	case turns <- struct{}{}:
 		return false, nil, true
 	case <-k.stop:
 		return false, nil, false
 	}
 }
-
-func (k *Queries) endTurn() { <-k.long }
 
 // postpone makes f the shared answer while it waits for its turn. If another one waits, it returns that.
 func (k *Queries) postpone(q queryKey, f *sharedAnswer) *sharedAnswer {

@@ -311,6 +311,36 @@ func TestWaitForATurnEnds(t *testing.T) {
 	})
 }
 
+// A host that no other pod serves has its answer while other pods are slow with theirs.
+func TestOwnListsDoNotWaitForOtherPods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, host := settled(t, new(clustertest.Lab), "dc", "a"), testkit.MustHost(t, "example.com")
+		for i := range unaskedMembers + 1 {
+			if _, err := a.responder.registry.Connect(host, new(presence.Rules), &presence.User{ID: fmt.Sprint(i)}, clustertest.Outbox{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range maxLong {
+			a.queries.long <- struct{}{}
+		}
+		done := make(chan []DataCenter, 1)
+		go func() {
+			dcs, _ := a.AllUsers(t.Context(), host, true, presence.PerUser)
+			done <- dcs
+		}()
+		synctest.Wait()
+		select {
+		case dcs := <-done:
+			if len(dcs) != 1 || len(dcs[0].Users) != unaskedMembers+1 {
+				t.Errorf("%d data centers", len(dcs))
+			}
+		default:
+			t.Error("it waits")
+			<-a.queries.long
+		}
+	})
+}
+
 // A faulty pod says that it left out a list that the answer does not need. It is not asked for the list,
 // and the pod that asks can leave: the end of the test waits for its goroutines.
 func TestListsThatNobodyNeedsAreNotAskedFor(t *testing.T) {

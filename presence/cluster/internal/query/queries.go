@@ -34,6 +34,7 @@ type Queries struct {
 	all       *sync.WaitGroup                                      // goroutines that make answers
 	stop      <-chan struct{}                                      // closed to end all waits
 	long      chan struct{}                                        // has an element for each query about long lists that has its turn
+	longOwn   chan struct{}                                        // the same, of queries that no other pod is asked
 	asking    chan struct{}                                        // has an element for each question of AskLast that is asked
 
 	mu         sync.Mutex
@@ -51,7 +52,7 @@ func New(
 ) *Queries {
 	return &Queries{
 		link: l, members: m, responder: r, timing: t, observe: observe, all: all, stop: stop,
-		long: make(chan struct{}, maxLong), asking: make(chan struct{}, maxAsking), next: link.Random(), collectors: make(map[uint64]*replyCollector), shared: make(map[queryKey]*sharedAnswer),
+		long: make(chan struct{}, maxLong), longOwn: make(chan struct{}, maxLong), asking: make(chan struct{}, maxAsking), next: link.Random(), collectors: make(map[uint64]*replyCollector), shared: make(map[queryKey]*sharedAnswer),
 	}
 }
 
