@@ -54,12 +54,21 @@ func (b *Book) Takes(host presence.HostName) bool {
 	return b.scope == nil || b.hosts[host] != nil || b.scope(host)
 }
 
-// place compares the hosts with the scope, and drops what has been outside for too long. since is
-// the last time in step of a host that was outside from its first record on. For save, see
-// lastInStep.
-func (b *Book) place(since uint64, save bool) error {
+// place compares hosts with the scope, and drops what has been outside for too long: all hosts, or
+// those that are given. since is the last time in step of a host that was outside from its first
+// record on. For save, see lastInStep.
+func (b *Book) place(since uint64, save bool, given ...presence.HostName) error {
 	b.countMu.Lock()
-	left, expired := b.compareScope(b.now(), since, save)
+	hosts := b.hosts
+	if len(given) > 0 {
+		hosts = make(map[presence.HostName]*hostState, len(given))
+		for _, host := range given {
+			if h := b.hosts[host]; h != nil {
+				hosts[host] = h
+			}
+		}
+	}
+	left, expired := b.compareScope(hosts, b.now(), since, save)
 	obsolete := b.obsolete
 	b.obsolete = nil
 	b.countMu.Unlock()
@@ -84,9 +93,11 @@ func (b *Book) place(since uint64, save bool) error {
 	return err
 }
 
-// compareScope compares the hosts with the scope. It returns times in step that remain to be
+// compareScope compares hosts with the scope. It returns times in step that remain to be
 // stored, and the hosts that have been outside for too long. countMu is held.
-func (b *Book) compareScope(now time.Time, since uint64, save bool) (left []Record, expired map[presence.HostName]bool) {
+func (b *Book) compareScope(
+	hosts map[presence.HostName]*hostState, now time.Time, since uint64, save bool,
+) (left []Record, expired map[presence.HostName]bool) {
 	if !b.scoped {
 		return nil, nil // nobody knows which hosts are served
 	}
@@ -95,7 +106,7 @@ func (b *Book) compareScope(now time.Time, since uint64, save bool) (left []Reco
 		left = append(left, b.stored)
 	}
 	expired = make(map[presence.HostName]bool)
-	for host, h := range b.hosts {
+	for host, h := range hosts {
 		outside, leaves := b.scope != nil && !b.scope(host), min(since, unixMilli(now))
 		if outside != h.outside {
 			h.outside, leaves = outside, last
@@ -160,17 +171,20 @@ func (b *Book) tally(host presence.HostName, sum uint64, n int) {
 	b.release(host, h)
 }
 
-// placeNew records the hosts of applied records that are outside.
+// placeNew records the hosts of applied records that are outside. It looks at no others: with many
+// hosts, each new one would cost more than the one before.
 func (b *Book) placeNew(fresh []applied) {
 	b.countMu.Lock()
-	place := false
-	for i := 0; i < len(fresh) && b.outside > 0 && !place; i++ {
-		h := b.hosts[fresh[i].Host]
-		place = h != nil && h.outside && h.left.Kind != kindLeft
+	var outside []presence.HostName
+	for i := 0; i < len(fresh) && b.outside > 0; i++ {
+		host := fresh[i].Host
+		if h := b.hosts[host]; h != nil && h.outside && h.left.Kind != kindLeft {
+			outside = append(outside, host)
+		}
 	}
 	b.countMu.Unlock()
-	if place {
-		_ = b.place(unixMilli(b.now()), false) // on failure, what it could not do is done at the next sweep
+	if len(outside) > 0 {
+		_ = b.place(unixMilli(b.now()), false, outside...) // on failure, what it could not do is done at the next sweep
 	}
 }
 

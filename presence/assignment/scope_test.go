@@ -263,3 +263,28 @@ func TestRecordThatAPodHadToConfirmHasItsTime(t *testing.T) {
 		t.Errorf("%d records after 30 days, %v", recordsOf(s.Book, other), err)
 	}
 }
+
+// A record of a host outside the scope costs no more if there are many such hosts: the book does not
+// compare all others with the scope.
+func TestNewHostOutsideCostsNoMoreThanTheFirst(t *testing.T) {
+	const hosts = 500
+	b, compared := NewBook(1, nil), 0
+	b.SetScope(func(presence.HostName) bool {
+		compared++
+		return false
+	}, 1)
+	for i := range hosts {
+		v := Version{b.Time()<<clockBits + uint64(i), 9}
+		if _, err := b.Take([]Record{{Host: mustHost(t, fmt.Sprintf("h%d.example.com", i)), User: "ada", Channel: "sales", Mode: Listen, Version: v}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if compared > 5*hosts {
+		t.Errorf("%d hosts were compared with the scope", compared)
+	}
+	for host, h := range b.hosts {
+		if h.left.Kind != kindLeft {
+			t.Errorf("%v has no last time in step", host)
+		}
+	}
+}
