@@ -125,7 +125,11 @@ func (h *Host) askShower(u *user) {
 // setEmail sets the e-mail address, "" for none, and the time at which it was learned.
 func (h *Host) setEmail(u *user, email string) {
 	same := email == u.Email
-	u.learnEmail(email, h.time())
+	var now int64
+	if email != "" { // reading the clock takes 5 % of connect, join and close
+		now = h.time()
+	}
+	u.learnEmail(email, now)
 	h.tapKnown(u)
 	if !same {
 		h.invalidateUser(u)
