@@ -139,7 +139,9 @@ func (f *File) endJournal() (kept string, err error) {
 }
 
 // replay calls take with the records of a journal that a process left, and writes them to the
-// database. On a full disk, it leaves them in the journal. mu is held.
+// database. On a full disk, it leaves them in the journal. If the database has had no journal, it is
+// new: then it takes that of one that was damaged and renamed, by this process or an earlier one, or
+// moved away. mu is held.
 func (f *File) replay(take func(r Record)) error {
 	var id, done uint64
 	damaged := 0
@@ -156,9 +158,6 @@ func (f *File) replay(take func(r Record)) error {
 	})
 	if err != nil {
 		return fmt.Errorf("reading the assignments: %w", err)
-	}
-	if id == 0 && damaged == 0 && f.renamed == "" {
-		return nil // a journal here is of another database
 	}
 	f.writing.Lock()
 	defer f.writing.Unlock()

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -165,7 +166,7 @@ func readFrame(b []byte) (records []byte, ok bool) {
 	return records, binary.BigEndian.Uint32(b[20:]) == checksum(b[:20], records)
 }
 
-// appendFrame appends a frame with the records to b, without what precedes them, see fill.
+// appendFrame appends a frame with the records to b. What precedes them is zero until [journal.append].
 func appendFrame(b []byte, records []Record) []byte {
 	b = append(b, make([]byte, frameHead)...)
 	for i := range records {
@@ -256,6 +257,9 @@ func (j *journal) records(gen uint64) (list []Record, err error) {
 	_, _ = findFrames(content, j.id, func(records []byte) {
 		err = cmp.Or(err, decodeFrame(records, func(r Record) { list = append(list, r) }))
 	})
+	if err != nil { // its checksum is right
+		err = fmt.Errorf("%s has a record of another Rollcall: use the one that wrote it, or move the file away: %w", j.path, err)
+	}
 	return list, err
 }
 

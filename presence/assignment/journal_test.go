@@ -229,6 +229,40 @@ func TestJournalOfAnotherDatabaseIsLeftOut(t *testing.T) {
 	}
 }
 
+// The journal of a database that is gone must be read, not replaced: a process can end after it has
+// renamed a damaged database, and an operator moves one away.
+func TestJournalOutlivesItsDatabase(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	dir := t.TempDir()
+	b, _ := openBook(t, dir, 1, nil)
+	assign(t, b, portal, wish(t, "ada", "sales"))
+	for name, lose := range map[string]func(path string) error{
+		"renamed by a process that has ended": func(path string) error {
+			if err := os.Truncate(path, 100); err != nil {
+				return err
+			}
+			f, err := OpenFile(path)
+			if err != nil {
+				return err
+			}
+			return f.Close()
+		},
+		"moved away": os.Remove,
+	} {
+		t.Run(name, func(t *testing.T) {
+			copied := crash(t, dir)
+			if err := lose(filepath.Join(copied, "rollcall", "assignments.db")); err != nil {
+				t.Fatal(err)
+			}
+			again, f := openBook(t, copied, 2, nil)
+			wantOf(t, again, portal, "ada", "sales=ignore")
+			if n, kept := f.Damaged(); n != 0 || kept != "" {
+				t.Errorf("%d damaged, kept as %q", n, kept)
+			}
+		})
+	}
+}
+
 // A process that is killed while it makes a journal leaves a part of one.
 func TestJournalIsNotComplete(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
@@ -382,12 +416,16 @@ func TestJournalFails(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
 	t.Run("there is no room for one", func(t *testing.T) {
 		dir := t.TempDir()
+		b, _ := openBook(t, dir, 1, nil)
 		if err := os.MkdirAll(filepath.Join(journalOf(dir), "in the way"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		b, _ := openBook(t, dir, 1, nil)
 		assign(t, b, portal, wish(t, "ada", "sales"))
-		again, _ := openBook(t, crash(t, dir), 2, nil)
+		dir = crash(t, dir)
+		if err := os.RemoveAll(journalOf(dir)); err != nil {
+			t.Fatal(err)
+		}
+		again, _ := openBook(t, dir, 2, nil)
 		wantOf(t, again, portal, "ada", "sales=ignore")
 	})
 	t.Run("the disk fails", func(t *testing.T) {
