@@ -20,10 +20,10 @@ const (
 	// host is full on one pod and not on another.
 	checkPause = time.Second
 	maxVain    = 6
-	// A book that has changed within settled differs from others while its records are on their
-	// way. This is not a reason to check, unless the last check was unsettled ago.
-	settled   = 500 * time.Millisecond
-	unsettled = 15 * time.Second
+	// A book that has changed within transit differs from others while its records are on their
+	// way. This is not a reason to check, unless the last check was maxTransit ago.
+	transit    = 500 * time.Millisecond
+	maxTransit = 15 * time.Second
 	// maxAnswer limits the answer to a check, in bytes. The pod that sent the check continues with
 	// another one.
 	maxAnswer = 16 << 20
@@ -56,7 +56,7 @@ func (a *Keeper) ask(p link.Peer, now time.Time, atOnce bool) {
 		return
 	}
 	since, before := now.Sub(a.check.began), a.vain[p]
-	if !atOnce && (since < checkPause || since < unsettled && now.Sub(a.book.Touched()) < settled ||
+	if !atOnce && (since < checkPause || since < maxTransit && now.Sub(a.book.Touched()) < transit ||
 		now.Sub(before.last) < checkPause<<before.times) {
 		return
 	}

@@ -99,8 +99,8 @@ func (a *Keeper) nextToCheck(heard []link.Peer) (best link.Peer, ok bool) {
 
 // agree records that this pod has all records that the pod of an ended check had when the check
 // began, and reports whether it did not have them before. further is whether the answer has brought
-// anything: one that has not, and is not all, counts as none, because there could be such answers for
-// ever. a.mu is held.
+// anything. An incomplete answer that has not counts as a missing one: otherwise, such answers could
+// follow each other without end. a.mu is held.
 func (a *Keeper) agree(c check, further bool) (doubted bool) {
 	s := a.pods[c.to]
 	if s == nil {
