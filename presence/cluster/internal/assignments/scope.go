@@ -161,8 +161,9 @@ func (a *Keeper) syncedSites() []*sites.Served {
 	return a.before
 }
 
-// Unsettled returns the pods that this one waits for before a host that it serves is settled: whether
-// these are all missing ones, and which of those that count as crashed. If a is nil, it waits for none.
+// Unsettled returns the pods that this one waits for before a host that it serves is settled. missing
+// is set if it waits for all missing pods; crashed has the pods that count as crashed. If a is nil, it
+// waits for none.
 func (a *Keeper) Unsettled(host presence.HostName) (missing bool, crashed []link.Peer) {
 	if a == nil {
 		return false, nil

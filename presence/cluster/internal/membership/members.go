@@ -161,8 +161,8 @@ func New(l *link.Link, t timing.Timing, load func() (connections, hosts uint64),
 // SetSynced sets the functions that report whether this pod has what it needs of other pods, besides
 // their confirmation that they hear it: of all hosts that it serves, or of one. Until then it has not joined, or
 // not for that host. unsettled returns the pods that it waits for, because it has begun to serve the
-// host: whether these are all missing ones, and which of those that count as crashed. SetSynced must be
-// called before Run.
+// host: missing is set if it waits for all missing pods, and crashed has those that count as crashed.
+// SetSynced must be called before Run.
 func (m *Members) SetSynced(
 	synced func() bool, syncedFor func(host presence.HostName) bool,
 	unsettled func(host presence.HostName) (missing bool, crashed []link.Peer),
