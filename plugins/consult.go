@@ -137,30 +137,56 @@ func (p *pool) acquireFor(h Hook) (*slot, *fault) {
 // would take the signals of joins.
 const sparePoll = time.Millisecond
 
+// maxPolling is the maximum number of logins that look at the same time. A crowd of them would use a
+// processor for nothing.
+const maxPolling = 16
+
 // acquireSpare is acquire, except that it leaves the last free instance to other calls, and that the wait does not
 // count as a part of the call: strangers can open connections, and joins must not wait for them. A plugin with one
 // instance has none to leave.
 func (p *pool) acquireSpare(timeout time.Duration) (*slot, *fault) {
-	start := time.Now()
-	for {
-		if p.hasSpare(nil) {
-			s, f := p.tryAcquire(context.Background())
-			if f != nil {
-				return nil, f
-			}
-			if s != nil && p.hasSpare(s) {
-				return s, nil
-			}
-			if s != nil { // others have taken the rest meanwhile
-				p.freeSlot(s, slotIdle)
-			}
-		}
-		if time.Since(start) >= timeout {
-			return nil, faultf(ReasonBusy, "no instance became free within %v, with another one left for joins; the limit is %s",
-				timeout, plural.Of(len(p.slots), "instance"))
-		}
-		time.Sleep(sparePoll)
+	busy := func() *fault {
+		return faultf(ReasonBusy, "no instance became free within %v, with another one left for joins; the limit is %s",
+			timeout, plural.Of(len(p.slots), "instance"))
 	}
+	if s, f := p.trySpare(); s != nil || f != nil {
+		return s, f
+	}
+	late := time.NewTimer(timeout)
+	defer late.Stop()
+	select {
+	case p.polling <- struct{}{}:
+		defer func() { <-p.polling }()
+	case <-late.C:
+		return nil, busy()
+	}
+	for last := false; ; {
+		s, f := p.trySpare()
+		switch {
+		case s != nil || f != nil:
+			return s, f
+		case last:
+			return nil, busy()
+		}
+		select {
+		case <-late.C:
+			last = true
+		case <-time.After(sparePoll):
+		}
+	}
+}
+
+// trySpare takes an instance if another one remains; nil if not.
+func (p *pool) trySpare() (*slot, *fault) {
+	if !p.hasSpare(nil) {
+		return nil, nil
+	}
+	s, f := p.tryAcquire(context.Background())
+	if s == nil || f != nil || p.hasSpare(s) {
+		return s, f
+	}
+	p.freeSlot(s, slotIdle) // others have taken the rest meanwhile
+	return nil, nil
 }
 
 // hasSpare reports whether an instance is free, or can be made, in addition to the one in the slot

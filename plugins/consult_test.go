@@ -358,7 +358,22 @@ func TestConnectWaitsForAnInstance(t *testing.T) {
 		}
 		go connect()
 		wantReason(t, <-login, HookConnect, ReasonBusy)
+
+		const crowd = 200 // few of them look for an instance
+		for range crowd {
+			go connect()
+		}
+		synctest.Wait()
+		if n := len(pool.polling); n != maxPolling {
+			t.Errorf("%d logins look for an instance, want %d", n, maxPolling)
+		}
 		pool.freeSlot(taken, slotIdle)
+		for range crowd {
+			if err := <-login; err != nil {
+				t.Error(err)
+			}
+		}
+		time.Sleep(2 * watchQuiet * watchTick) // the watchdog ends
 	})
 }
 

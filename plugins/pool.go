@@ -43,6 +43,8 @@ type pool struct {
 	// waiters counts the goroutines that wait for an instance; freed wakes one.
 	waiters atomic.Int32
 	freed   chan struct{}
+	// polling has a value for each login that looks for an instance, see acquireSpare.
+	polling chan struct{}
 	// stored is the store of the plugin and the host; nil until it is used.
 	stored atomic.Pointer[store]
 	// long bounds the running calls of members and shape.
@@ -69,6 +71,7 @@ func newPool(c *core, host string) *pool {
 		logBucket: newBucket(logRate, logBurst),
 		slots:     make([]atomic.Pointer[slot], c.limits.Instances),
 		freed:     make(chan struct{}, c.limits.Instances),
+		polling:   make(chan struct{}, maxPolling),
 		long:      newLongCalls(c.limits.Instances),
 		logged:    make(map[Reason]*oftenlog.Limit),
 	}

@@ -74,10 +74,13 @@ func makeJournal(path string) (*journal, error) {
 		err = file.Sync()
 	}
 	if err == nil {
-		err = cmp.Or(os.Rename(name, path), boltfile.SyncFolder(filepath.Dir(path)))
+		err = os.Rename(name, path)
 	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close(), os.Remove(name))
+	}
+	if err := boltfile.SyncFolder(filepath.Dir(path)); err != nil {
+		return nil, errors.Join(err, file.Close(), os.Remove(path))
 	}
 	return j, nil
 }
@@ -283,7 +286,10 @@ func (j *journal) close() (kept string, err error) {
 	}
 	if kept = j.path + boltfile.DamagedExt; j.damaged > 0 {
 		if _, failed := os.Lstat(kept); errors.Is(failed, fs.ErrNotExist) {
-			return kept, errors.Join(err, os.Rename(j.path, kept))
+			if failed := os.Rename(j.path, kept); failed != nil {
+				return "", errors.Join(err, failed)
+			}
+			return kept, err
 		}
 	}
 	return "", errors.Join(err, os.Remove(j.path))

@@ -90,7 +90,7 @@ systemctl reload caddy
 curl --silent http://127.0.0.1/ | grep -q 'runs here again' && [ "$(show MainPID)" = "$before" ] && ! grep closed /first >&2 && echo 'reloaded'
 cp /etc/caddy/Caddyfile /good
 echo '}' >>/etc/caddy/Caddyfile
-systemctl reload caddy 2>&1 >&2 || [ "$(show MainPID)" != "$before" ] || grep closed /first >&2 || echo 'a bad Caddyfile changes nothing'
+systemctl reload caddy >&2 || [ "$(show MainPID)" != "$before" ] || grep closed /first >&2 || echo 'a bad Caddyfile changes nothing'
 cp /good /etc/caddy/Caddyfile
 
 kill -KILL "$before"
