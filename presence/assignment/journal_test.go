@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -63,6 +64,42 @@ func TestJournalIsReadAfterACrash(t *testing.T) {
 	}
 	if again, _ := openBook(t, dir, 2, nil); *again.Sums(nil) != *b.Sums(nil) {
 		t.Error("the database alone has something else")
+	}
+}
+
+// Changes that arrive during a write must share the next one: each write waits for the disk.
+func TestChangesShareAWrite(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	b, f := openBook(t, t.TempDir(), 1, nil)
+	assign(t, b, portal, wish(t, "ada", "sales"))
+	const changes = 50
+	begin := f.journal.areas[1].end
+	var all sync.WaitGroup
+	f.writing.Lock()
+	for i := range changes {
+		all.Go(func() {
+			if _, err := b.Assign(portal, []Wish{wish(t, fmt.Sprint(i), "sales")}, 0); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for waiting := 0; waiting < changes; {
+		f.nextMu.Lock()
+		if f.next != nil {
+			waiting = len(f.next.records)
+		}
+		f.nextMu.Unlock()
+	}
+	f.writing.Unlock()
+	all.Wait()
+	content := make([]byte, f.journal.areas[1].end-begin)
+	if _, err := f.journal.file.ReadAt(content, f.journal.offset(1)+begin); err != nil {
+		t.Fatal(err)
+	}
+	writes := 0
+	_, _ = findFrames(content, f.journal.id, func([]byte) { writes++ })
+	if writes != 1 || b.Len() != changes+1 {
+		t.Errorf("%d assignments, and %d writes", b.Len(), writes)
 	}
 }
 

@@ -12,8 +12,8 @@ type Store interface {
 	// with records that a later one removes. It is called before the first Save.
 	Load(take func(r Record)) error
 	// Save stores records, merged with those that it has of the same name, see [Record.Merge]. When
-	// it returns nil, they are durable. When it returns an error, none of them is stored. A book makes
-	// one call at a time.
+	// it returns nil, they are durable. When it returns an error, none of them is stored. It is
+	// called from many goroutines.
 	Save(records []Record) error
 	// Delete deletes records that are exactly these.
 	Delete(records []Record) error
