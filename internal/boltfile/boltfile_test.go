@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,6 +13,8 @@ import (
 	"testing"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 var bucket = []byte("things")
@@ -244,30 +245,11 @@ func TestFileThatIsCutWhileItIsOpen(t *testing.T) {
 	}
 }
 
-// limitFiles limits the size of files to most bytes, like a full disk. end lifts the limit.
-func limitFiles(t *testing.T, most int) (end func()) {
-	t.Helper()
-	signal.Ignore(syscall.SIGXFSZ) // makes the write fail
-	var before syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: uint64(most), Max: before.Max}); err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-			t.Error(err)
-		}
-		signal.Reset(syscall.SIGXFSZ)
-	}
-}
-
 // On a full disk, an existing file must be readable, a new one must fail, and neither is damage.
 func TestFullDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	image := full(t)
-	end := limitFiles(t, os.Getpagesize())
+	end := testkit.LimitFiles(t, os.Getpagesize())
 	_, _, err := Open(path, Layout{Root: bucket})
 	_, _, again := Open(path, Layout{Root: bucket})
 	end()
@@ -280,7 +262,7 @@ func TestFullDisk(t *testing.T) {
 	if err := os.WriteFile(path, image, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	end = limitFiles(t, os.Getpagesize())
+	end = testkit.LimitFiles(t, os.Getpagesize())
 	f, renamed, err := Open(path, Layout{Root: bucket, Check: walk})
 	if err != nil || renamed != "" {
 		end()

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 func TestFileHasWhatWasSaved(t *testing.T) {
@@ -250,7 +250,7 @@ func TestFileIsCutWhileItIsUsed(t *testing.T) {
 // A file that was not completed on a full disk is completed when there is room.
 func TestFileIsMadeWhenThereIsRoomAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "assignments.db")
-	end := limitFiles(t, os.Getpagesize())
+	end := testkit.LimitFiles(t, os.Getpagesize())
 	_, err := OpenFile(path)
 	end()
 	if err == nil {
@@ -262,24 +262,5 @@ func TestFileIsMadeWhenThereIsRoomAgain(t *testing.T) {
 	}
 	if err := f.Close(); err != nil {
 		t.Error(err)
-	}
-}
-
-// limitFiles limits the size of files to most bytes, like a full disk. end lifts the limit.
-func limitFiles(t *testing.T, most int) (end func()) {
-	t.Helper()
-	signal.Ignore(syscall.SIGXFSZ) // makes the write fail
-	var before syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: uint64(most), Max: before.Max}); err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-			t.Error(err)
-		}
-		signal.Reset(syscall.SIGXFSZ)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 // crash copies the files in the folder of a book, as a process leaves them that is killed, and
@@ -496,7 +498,7 @@ func TestDatabaseHasNoRoom(t *testing.T) {
 	dir := t.TempDir()
 	b, f := openBook(t, dir, 1, nil)
 	assign(t, b, portal, wish(t, "ada", "sales")) // makes the journal
-	end := limitFiles(t, journalHead+2*areaSize)
+	end := testkit.LimitFiles(t, journalHead+2*areaSize)
 	failed := 0
 	for i := 0; failed < 3 && i < 100; i++ {
 		if _, err := b.Assign(portal, crowd(t, i), 0); err != nil {
@@ -506,7 +508,7 @@ func TestDatabaseHasNoRoom(t *testing.T) {
 	assign(t, b, portal, wish(t, "bob", "sales")) // the area has room for it
 	end()
 	again, _ := openBook(t, crash(t, dir), 2, nil)
-	end = limitFiles(t, journalHead+2*areaSize)
+	end = testkit.LimitFiles(t, journalHead+2*areaSize)
 	closed := f.Close()
 	end()
 	if failed < 3 {

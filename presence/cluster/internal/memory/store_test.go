@@ -5,18 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"go.etcd.io/bbolt"
 
 	"github.com/rollcall-gateway/rollcall/internal/boltfile"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -414,19 +413,9 @@ func TestFullDisk(t *testing.T) {
 	more := sample()
 	more.Started++
 	more.Sites[13] = manySites(3000)
-	signal.Ignore(syscall.SIGXFSZ)
-	defer signal.Reset(syscall.SIGXFSZ)
-	var before syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1 << 20, Max: before.Max}); err != nil {
-		t.Fatal(err)
-	}
+	end := testkit.LimitFiles(t, 1<<20)
 	err := s.Save(more)
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
-		t.Fatal(err)
-	}
+	end()
 	if err == nil || errors.Is(err, boltfile.ErrDamaged) {
 		t.Errorf("got %v", err)
 	}

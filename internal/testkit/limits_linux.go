@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"os/signal"
 	"syscall"
 	"testing"
 )
@@ -30,4 +31,23 @@ func WithoutDescriptors(t *testing.T) (restore func()) {
 	}
 	t.Cleanup(restore)
 	return restore
+}
+
+// LimitFiles limits the size of files to most bytes, like a full disk. end lifts the limit.
+func LimitFiles(t *testing.T, most int) (end func()) {
+	t.Helper()
+	signal.Ignore(syscall.SIGXFSZ) // makes the write fail
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: uint64(most), Max: before.Max}); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+			t.Error(err)
+		}
+		signal.Reset(syscall.SIGXFSZ)
+	}
 }
