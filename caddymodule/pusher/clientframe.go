@@ -25,7 +25,7 @@ type command struct {
 	auth        string // of subscribe and signin
 	channelData string // of subscribe
 	userData    string // of signin
-	data        string // of a client event: the text of a string, any other value as JSON
+	data        string // of a client event: the text of a string, any other value as JSON; noData without one
 }
 
 // Reasons of refused frames.
@@ -64,9 +64,13 @@ func parse(p []byte) (command, error) {
 	switch {
 	case strings.HasPrefix(c.event, clientPrefix):
 		c.channel, _ = rawjson.Text(channel)
-		if text, isText := rawjson.Text(data); isText {
+		text, isText := rawjson.Text(data)
+		switch {
+		case isText:
 			c.data = text
-		} else if !rawjson.Missing(data) {
+		case rawjson.Missing(data):
+			c.data = noData
+		default:
 			c.data = string(data)
 		}
 		return c, nil

@@ -33,7 +33,7 @@ func TestParse(t *testing.T) {
 			command{event: "client-x", channel: "private-x", data: `{ "a" : 1 }`},
 		},
 		{"client event with text", `{"event":"client-x","channel":"private-x","data":"a\nb"}`, command{event: "client-x", channel: "private-x", data: "a\nb"}},
-		{"client event without data", `{"event":"client-x","channel":"private-x"}`, command{event: "client-x", channel: "private-x"}},
+		{"client event without data", `{"event":"client-x","channel":"private-x"}`, command{event: "client-x", channel: "private-x", data: "{}"}},
 		{"unknown event", `{"event":"pusher:x","data":7,"channel":{}}`, command{event: "pusher:x"}},
 		{"the last of two", `{"event":"a","event":"b"}`, command{event: "b"}},
 	} {

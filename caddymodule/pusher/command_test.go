@@ -290,8 +290,8 @@ func TestClientEvents(t *testing.T) {
 		{`{"event":"client-x","channel":"private-x","data":"\"json\""}`, "private-x", `"json"`, ""},
 		{`{"event":"client-x","channel":"private-x","data":" {\"a\":1}\n"}`, "private-x", " {\"a\":1}\n", ""},
 		{`{"event":"client-x","channel":"private-x","data":""}`, "private-x", ``, ""},
-		{`{"event":"client-x","channel":"private-x","data":null}`, "private-x", ``, ""},
-		{`{"event":"client-x","channel":"private-x"}`, "private-x", ``, ""},
+		{`{"event":"client-x","channel":"private-x","data":null}`, "private-x", `{}`, ""},
+		{`{"event":"client-x","channel":"private-x"}`, "private-x", `{}`, ""},
 		{`{"event":"client-x","channel":"private-cache-x","data":7}`, "private-cache-x", `7`, ""},
 		{`{"event":"client-x","channel":"presence-x","data":{},"user_id":"2"}`, "presence-x", `{}`, "1"},
 	} {
