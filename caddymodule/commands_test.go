@@ -102,7 +102,7 @@ func TestOperatorCommandsSayWhatIsMissing(t *testing.T) {
 	stage(t, c.app.hub, func(cluster.Config) (gateway.Pods, error) { return stand, nil })
 	c.app.hub.Offer(c.snapshot())
 	address := serveAdmin(t)
-	for _, args := range [][]string{{"hosts"}, {"channels", "portal.example.com"}, {"users", "portal.example.com"}, {"disconnect", "portal.example.com", "--user", "ada"}} {
+	for _, args := range [][]string{{"hosts"}, {"channels", "portal.example.com"}, {"users", "portal.example.com"}, {"disconnect", "portal.example.com", "--user", "ada"}, {"send", "portal.example.com", `{"text":"x"}`, "--user", "ada"}} {
 		out, err := rollcall(append(args, "--address", address)...)
 		if err == nil || err.Error() != "no answer from eu-west-1/web-9" || out == "" {
 			t.Errorf("%q: error %v\n%s", args, err, out)

@@ -16,7 +16,8 @@ type Result struct {
 }
 
 // Act carries out sendmessage, disconnect or leave as the endpoint of this name below /message does, with
-// the same body, but without a key. by is the operator, for the log. It returns ErrNoHost, or an error with
+// the same body, but without a key. For sendmessage, the truth names the pods that may not have delivered the
+// message. by is the operator, for the log. It returns ErrNoHost, or an error with
 // the answer of the endpoint, see [api.ActError].
 func (o *Operator) Act(ctx context.Context, by string, host presence.HostName, name string, body []byte) (Result, error) {
 	of := o.pods.SiteOf(host)
@@ -28,7 +29,12 @@ func (o *Operator) Act(ctx context.Context, by string, host presence.HostName, n
 	if err != nil {
 		return Result{}, err
 	}
-	return Result{Truth: truthOf(acted.Truth), Answer: acted.Body}, nil
+	truth := acted.Truth
+	if name == "sendmessage" {
+		// No pod confirms a message. A pod that does not answer now may not have delivered it.
+		_, truth = o.pods.AllHosts(ctx, host)
+	}
+	return Result{Truth: truthOf(truth), Answer: acted.Body}, nil
 }
 
 // ResetBreaker closes the breakers of a plugin for a host, as [plugins.Report] names both, on this pod. by

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/api"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -47,6 +48,28 @@ func (pods) ExplainAll(_ context.Context, _ presence.HostName, user string) ([]c
 	return []cluster.PodConnection{{DataCenter: "x", Pod: "1", Connection: message.Connection{
 		ID: "c", Email: "ada@example.com", Since: 1_700_000_000_000, LastSign: 1_700_000_001_000, Channels: []string{"broken", "hidden", "room"},
 	}}}, cluster.Truth{Missing: []string{"x/2"}}
+}
+
+func (pods) AllHosts(context.Context, presence.HostName) ([]cluster.PodHost, cluster.Truth) {
+	return nil, cluster.Truth{Missing: []string{"x/2"}}
+}
+
+// actor does everything, as if no other pod had a part in it.
+type actor struct{}
+
+func (actor) Act(context.Context, string, *site.Site, presence.HostName, []byte) (api.Acted, error) {
+	return api.Acted{Body: []byte(`{}`), Truth: cluster.Truth{Complete: true}}, nil
+}
+
+func TestSentMessageNamesPodsThatDoNotAnswer(t *testing.T) {
+	o := New(pods{site: new(site.Site)}, actor{}, zap.NewNop())
+	host := testkit.MustHost(t, "portal.example.com")
+	for action, complete := range map[string]bool{"sendmessage": false, "disconnect": true, "leave": true} {
+		r, err := o.Act(t.Context(), "ada", host, action, nil)
+		if err != nil || r.Complete != complete || (len(r.Missing) == 0) != complete {
+			t.Errorf("%s: %+v, %v", action, r, err)
+		}
+	}
 }
 
 func (pods) ResetBreakers(plugin, _ string) bool { return plugin == "mask" }

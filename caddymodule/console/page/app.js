@@ -172,7 +172,8 @@ async function perform(body) {
   const [key, verb, what] = counts[body.action] ?? [];
   const did = key && answer.answer ? `Done: ${verb} ${counted(answer.answer[key], what)}.` : "Done.";
   if (answer.complete) return say(did, "good");
-  say(`${did} Not complete: no answer from ${answer.missing?.join(", ") || "some pods"}. Do it again when they are back.`, "warn");
+  const then = body.action === "send" ? "They may not have delivered it." : "Do it again when they are back.";
+  say(`${did} Not complete: no answer from ${answer.missing?.join(", ") || "some pods"}. ${then}`, "warn");
 }
 
 document.addEventListener("click", (event) => {
