@@ -18,6 +18,7 @@ import (
 func TestWithoutEmail(t *testing.T) {
 	for object, want := range map[string]string{
 		`{"id":"ada","email":"a@example.com"}`: `{"id":"ada"}`, `{"name":"Ada"}`: `{"name":"Ada"}`, `{}`: `{}`,
+		`{"Email":1,"EMAIL":1,"e-mail":1,"E_Mail":1,"mail":1,"Mail":1,"emailAddress":1,"deep":[{"eMail":"a"}],"mailbox":1}`: `{"deep":[{}],"mailbox":1}`,
 		`1`: `{}`, `null`: `{}`, `{"email":`: `{}`,
 		`{"profile":{"email":"a@example.com","n":12345678901234567890}}`:                        `{"profile":{"n":12345678901234567890}}`,
 		`{"teams":[[{"lead":{"email":{"work":"a@example.com"}}}],"email"],"emails":1,"a":null}`: `{"a":null,"emails":1,"teams":[[{"lead":{}}],"email"]}`,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/answer"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
@@ -25,7 +26,7 @@ type Users struct {
 // User is a user with a connection.
 type User struct {
 	// User is the object that the plugins of the site make of the user for /message/users, without
-	// keys email, at any depth. Without plugins, it has the id.
+	// keys email, at any depth and in any spelling. Without plugins, it has the id.
 	User        json.RawMessage `json:"user"`
 	Since       string          `json:"since"` // start of the first of Connections, as RFC 3339 with milliseconds
 	Connections []Connection    `json:"connections"`
@@ -123,8 +124,8 @@ func shown(ctx context.Context, of *site.Site, host presence.HostName, users []p
 	return objects, nil
 }
 
-// withoutEmail returns a JSON object without keys email, at any depth. An object that cannot be decoded becomes
-// an empty one.
+// withoutEmail returns a JSON object without keys email, at any depth and in any spelling. An object that cannot be
+// decoded becomes an empty one.
 func withoutEmail(object []byte) json.RawMessage {
 	var keys map[string]any // decoded once: one level after the other would take the square of the depth
 	d := json.NewDecoder(bytes.NewReader(object))
@@ -142,8 +143,11 @@ func withoutEmail(object []byte) json.RawMessage {
 func deleteEmail(value any) {
 	switch v := value.(type) {
 	case map[string]any:
-		delete(v, "email")
-		for _, inner := range v {
+		for key, inner := range v {
+			if isEmail(key) {
+				delete(v, key)
+				continue
+			}
 			deleteEmail(inner)
 		}
 	case []any:
@@ -152,6 +156,15 @@ func deleteEmail(value any) {
 		}
 	}
 }
+
+// isEmail reports whether a key is that of an e-mail address. Identity providers have their own spelling, like Email,
+// mail or e-mail_address.
+func isEmail(key string) bool {
+	key = strings.ToLower(separators.Replace(key))
+	return key == "email" || key == "mail" || key == "emailaddress"
+}
+
+var separators = strings.NewReplacer("-", "", "_", "", " ", "")
 
 // Found is why a user is listed.
 type Found struct {
