@@ -104,6 +104,9 @@ func (s *Server) plugins(v *Visit) *pluginPage {
 		for _, h := range r.Hosts {
 			if h.Host == "" || v.seesLabel(h.Host) { // "" if instances serve all hosts
 				row.HostReport = h
+				if h.Host == "" && h.LastFailure != "" && !v.All && !v.Alone(&r) {
+					row.LastFailure = "not shown, as other sites share this plugin" // it can have what the plugin said of a user there
+				}
 				page.addPlugin(row)
 				shown++
 			}

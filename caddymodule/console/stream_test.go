@@ -66,11 +66,14 @@ func TestASiteSeesItsOwnHostsOnly(t *testing.T) {
 		{Name: "theirs", Hosts: []plugins.HostReport{{Host: "h00004.example.com"}}},
 		// Another site's file with the same name, whose instances serve all hosts.
 		{Name: "mine", SHA256: "a.example.com", Hosts: []plugins.HostReport{{LastFailure: "theirs"}}},
+		// Instances that serve other sites, too.
+		{Name: "mine", Path: "common", Shared: true, Hosts: []plugins.HostReport{{LastFailure: "the guest said: theirs"}}},
 	}
 	s.calls = []pluginhost.Calls{{Plugin: "mine", Host: "h00003.example.com"}, {Plugin: "mine", Host: "h00004.example.com"}, {Plugin: "theirs", Host: "h00003.example.com"}, {Plugin: "mine", Host: pluginhost.SharedHosts, Hook: "h00004"}, {Plugin: "mine", Host: pluginhost.OtherHosts}}
 	own := testkit.MustHost(t, "h00003.example.com")
 	s.visit.All, s.visit.Sees = false, func(host presence.HostName) bool { return host == own }
 	s.visit.Loads = func(r *plugins.Report) bool { return r.Name == "mine" && r.SHA256 == "" }
+	s.visit.Alone = func(r *plugins.Report) bool { return r.Path != "common" }
 	for _, view := range []string{
 		"hosts", "traffic", "plugins", "queues", "cluster", "host&host=h00003.example.com", "host&host=h00004.example.com",
 		"channel&channel=room&host=h00004.example.com", "user&user=ada&host=h00004.example.com",
