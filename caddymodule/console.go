@@ -131,7 +131,10 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		console.Refuse(w, refuse(user))
 		return nil
 	}
-	_, _ = c.app.settle() // HTTP can start before the app, whose error stops the configuration
+	if _, err := c.app.settle(); err != nil {
+		console.Refuse(w, problem.Reloaded()) // HTTP can start before the app, whose error stops the configuration
+		return nil
+	}
 	if !c.isFor(r) {
 		console.Refuse(w, problem.Misdirected())
 		return nil

@@ -358,6 +358,22 @@ func TestBreakerOfSeveralSites(t *testing.T) {
 	}
 }
 
+// TestConsoleOfAConfigurationThatDoesNotStart asks a console whose sites cannot be settled: it knows no host, so it must
+// neither show an empty page nor say that the host is another site's.
+func TestConsoleOfAConfigurationThatDoesNotStart(t *testing.T) {
+	for _, console := range []string{"", "hosts all"} {
+		c := mustLoad(t, "http://portal.example.com {\nrollcall_console open {\n"+console+"\n}\nhandle /message/* {\nrollcall {\napi_key off\npusher {\n"+testApp+"\n}\n}\n}\n}\n")
+		if _, err := c.app.settle(); err == nil {
+			t.Fatal("the configuration starts")
+		}
+		for _, path := range []string{"/console/", "/console/events?view=hosts"} {
+			if w := c.ask(t, request(http.MethodGet, path, "", "")); w.Code != http.StatusServiceUnavailable {
+				t.Errorf("%q, %s: status %d: %.100s", console, path, w.Code, w.Body)
+			}
+		}
+	}
+}
+
 func TestConsolesThatNobodyShouldHave(t *testing.T) {
 	for name, test := range map[string]struct{ directive, want string }{
 		"no user":              {"rollcall_console", "name the users that may see the console"},
