@@ -104,6 +104,9 @@ func join(t *testing.T, browser context.Context, d demo, user string, channels .
 // markup is the ID of a user, and the name of a channel, that would run if it were taken for HTML.
 const markup = `<img src=x onerror="window.ran=1">`
 
+// spoof is the ID of a user in which characters that nobody sees turn the order of what follows.
+const spoof = "eve\u202eada \u2066\u200bgrace"
+
 // TestConsole opens the console of a demo with users, one of them with markup as ID.
 func TestConsole(t *testing.T) {
 	d := startDemo(t, false)
@@ -112,6 +115,7 @@ func TestConsole(t *testing.T) {
 	join(t, browser, d, "grace", "salesRoom", "lobby")
 	takePictures(t, browser, d)
 	join(t, browser, d, markup, "salesRoom")
+	join(t, browser, d, spoof, "support")
 	c := openConsole(t, browser, d.url)
 	for _, part := range []struct {
 		name string
@@ -120,7 +124,9 @@ func TestConsole(t *testing.T) {
 		{"takes nothing for markup", testMarkup},
 		{"refuses another origin", func(t *testing.T, c console) { testForeignOrigin(t, browser, d, c) }},
 		{"is accessible", testAccessible},
-		{"by keyboard", testKeyboard}, // the last, as it disconnects a user
+		{"shows unseen characters", testUnseen},
+		{"by keyboard", testKeyboard},                                                           // disconnects a user
+		{"says that the login ended", func(t *testing.T, c console) { testLoggedOut(t, d, c) }}, // the last, as it replaces the configuration
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			c := c
@@ -268,6 +274,35 @@ func testMarkup(t *testing.T, c console) {
 	if ran := get(c.page, chromedp.Evaluate[bool](`"ran" in window`)); ran {
 		t.Error("a name has run")
 	}
+}
+
+// testUnseen looks for characters of a name that could make it look like another, or change what a question asks.
+func testUnseen(t *testing.T, c console) {
+	t.Helper()
+	const written = `eve\u{202e}ada \u{2066}\u{200b}grace`
+	c.show("#/host/localhost/channel/support")
+	c.has(written)
+	c.run(chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll("tr button.danger")].find((b) => b.dataset.what.includes("eve")).click()`))
+	c.waitFor("the question", `document.getElementById("dialog-title")?.innerText === `+quoted("Close 1 connection of "+written+"?"))
+	c.press(kb.Escape)
+	c.run(chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll("td a")].find((a) => a.innerText.includes("eve")).click()`))
+	c.has("Listed because of 1 connection")
+	if unseen := get(c.page, chromedp.Evaluate[bool](`/[\u200b\u202e\u2066]/.test(document.title + document.body.innerText)`)); unseen {
+		t.Error("the page of the user has them")
+	}
+}
+
+// testLoggedOut ends the login while the page is open: its requests then lead to a page where one logs in.
+func testLoggedOut(t *testing.T, d demo, c console) {
+	t.Helper()
+	c.show("#/host/localhost/channel/salesRoom")
+	c.has("Send a message")
+	d.reload(t, "rollcall_console open", `@out path /console/events /console/action
+	redir @out /
+	rollcall_console open`)
+	c.waitFor("the page to say that the login ended", `document.getElementById("live-text").textContent.startsWith("You are no longer logged in")`)
+	c.run(chromedp.Evaluate[chromedp.Void](`document.querySelector(".actions button").click(); document.querySelector("dialog [type=submit]").click()`))
+	c.has("Not done: you are no longer logged in.")
 }
 
 // testForeignOrigin checks that a page of another origin can neither read the stream nor act.

@@ -1,9 +1,9 @@
 // The console: the address says which view is open, one event stream brings its snapshots, and buttons ask before
 // they do something.
 
-import { h, update } from "./dom.js";
+import { h, update, visible } from "./dom.js";
 import { Plots } from "./plot.js";
-import { Stream } from "./stream.js";
+import { Stream, loggedOut } from "./stream.js";
 import { counted, link, sent, show } from "./views.js";
 
 const main = document.getElementById("main");
@@ -60,7 +60,7 @@ function open() {
   at = parse(location.hash);
   snap = null;
   rates.samples = [];
-  document.title = `${at.title} - Rollcall console`;
+  document.title = visible(`${at.title} - Rollcall console`);
   for (const a of document.querySelectorAll("#nav a")) {
     if (a.getAttribute("href") === at.section) a.setAttribute("aria-current", "page");
     else a.removeAttribute("aria-current");
@@ -161,9 +161,12 @@ function ask(body, what, from) {
 async function perform(body) {
   let answer = {}, ok = false;
   try {
-    const response = await fetch("action", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-    ok = response.ok;
+    const response = await fetch("action", {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), redirect: "manual",
+    });
+    if (loggedOut(response)) return say("Not done: you are no longer logged in. Reload the page.", "bad");
     answer = await response.json();
+    ok = response.ok; // not before: what is no JSON comes from another server
   } catch {
     answer.detail ??= "the server did not answer, so it may be done or not";
   }

@@ -2,6 +2,13 @@
 
 const svgNames = new Set(["svg", "path", "line", "text", "g", "title", "desc", "rect"]);
 
+// Characters that nobody sees, or that change the order of the text around them: with them, a name could look like
+// another, or change what a question asks.
+const unseen = /[\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+
+// visible returns a text with such characters written as \u{202e}.
+export const visible = (text) => text.replace(unseen, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
+
 // h returns an element. Attributes that are null, undefined or false are left out.
 export function h(name, attributes, ...children) {
   const e = svgNames.has(name) && name !== "title"
@@ -11,7 +18,8 @@ export function h(name, attributes, ...children) {
     if (value === null || value === undefined || value === false) continue;
     e.setAttribute(key, value === true ? "" : value);
   }
-  e.append(...children.flat(3).filter((c) => c !== null && c !== undefined && c !== false));
+  const shown = children.flat(3).filter((c) => c !== null && c !== undefined && c !== false);
+  e.append(...shown.map((c) => (typeof c === "string" ? visible(c) : c)));
   return e;
 }
 
@@ -24,7 +32,7 @@ export function update(parent, wanted) {
   }
   let at = parent.firstChild;
   for (const next of wanted) {
-    const node = typeof next === "string" ? document.createTextNode(next) : next;
+    const node = typeof next === "string" ? document.createTextNode(visible(next)) : next;
     const key = node.dataset?.key;
     const old = key ? keyed.get(key) : at && !at.dataset?.key ? at : null;
     if (!old || !same(old, node)) {

@@ -4,6 +4,10 @@ const again = 2000; // ms until another try
 const silent = 5000; // ms without an event after which the page is no longer live
 const longest = 8 << 20; // bytes of one event
 
+// loggedOut reports whether the login in front of the console has ended: then it asks for another, or leads to a page
+// for it. Such a redirect is not followed, as that page is no answer.
+export const loggedOut = (response) => response.type === "opaqueredirect" || response.status === 401;
+
 // Stream follows one view at a time.
 export class Stream {
   #stop = null;
@@ -37,10 +41,11 @@ export class Stream {
   async #read(query, signal) {
     let response;
     try {
-      response = await fetch(`events?${query}`, { signal, cache: "no-store" });
+      response = await fetch(`events?${query}`, { signal, cache: "no-store", redirect: "manual" });
     } catch {
       throw new Error("The server does not answer");
     }
+    if (loggedOut(response)) throw new Error("You are no longer logged in: reload the page");
     if (!response.ok) {
       const problem = await response.json().catch(() => ({}));
       throw new Error(`Refused: ${problem.detail ?? response.status}`);
