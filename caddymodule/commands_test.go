@@ -128,6 +128,15 @@ func TestTokenCommand(t *testing.T) {
 		}
 	}
 }
+http://bücher.example, http://*.kunden.bücher.example, http://{env.ROLLCALL_TEST_HOST} {
+	rollcall {
+		api_key k
+		jwt {
+			key `+secret+`
+			issuer https://{host}
+		}
+	}
+}
 http://open.example.com {
 	rollcall {
 		api_key k
@@ -175,6 +184,19 @@ http://unset.example.com {
 	got, _ := json.Marshal(claims)
 	if want := `{"info":{"name":"Ada"},"iss":"https://issuer.example","mail":"ada@example.com","uid":"ada"}`; string(got) != want {
 		t.Errorf("claims %s, want %s", got, want)
+	}
+	// Hosts are compared in their canonical form, as those of requests are.
+	t.Setenv("ROLLCALL_TEST_HOST", "named.example.com")
+	for host, want := range map[string]string{
+		"Portal.Example.com.:8080": "https://issuer.example", "BÜCHER.example": "https://xn--bcher-kva.example",
+		"xn--bcher-kva.example": "https://xn--bcher-kva.example", "a.kunden.bücher.example.": "https://a.kunden.xn--bcher-kva.example",
+		"named.example.com": "https://named.example.com",
+	} {
+		out, err := sign(host)
+		claims := jwt.MapClaims{}
+		if _, _, parsing := jwt.NewParser().ParseUnverified(strings.TrimSpace(out), claims); err != nil || parsing != nil || claims["iss"] != want {
+			t.Errorf("%s: %v, %v, claims %v, want iss %s\n%s", host, err, parsing, claims, want, out)
+		}
 	}
 	for host, want := range map[string]string{
 		"open.example.com": "it has no jwt block", "elsewhere.example": "no site of elsewhere.example has a rollcall block",

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"strings"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 	"github.com/rollcall-gateway/rollcall/internal/secret"
+	"github.com/rollcall-gateway/rollcall/presence"
 )
 
 // auditSite is what an audit needs of a site's configuration.
@@ -63,12 +63,13 @@ func readAuditSite(file, adapter, host string) (*auditSite, error) {
 	return s, nil
 }
 
-// bareHost returns the host without its port.
+// bareHost returns the canonical form of a host, which has no port. A text that is no host is returned as it is: no
+// site has it.
 func bareHost(host string) string {
-	if bare, _, err := net.SplitHostPort(host); err == nil {
-		host = bare
+	if name, err := presence.ParseHostName(host); err == nil {
+		return name.String()
 	}
-	return strings.ToLower(host)
+	return host
 }
 
 // findSite returns the rollcall handler whose route matches the host best.
@@ -88,6 +89,7 @@ func findSite(config []byte, host string) (*siteConfig, error) {
 	var (
 		sites hostpattern.Map[*siteConfig]
 		every *siteConfig // site of every host
+		repl  = caddy.NewReplacer()
 	)
 	for _, server := range c.Apps.HTTP.Servers {
 		walkSites(server.Routes, nil, func(hosts []string, s *siteConfig) {
@@ -95,8 +97,9 @@ func findSite(config []byte, host string) (*siteConfig, error) {
 				every = s
 			}
 			for _, h := range hosts {
-				if _, there := sites.Get(strings.ToLower(h)); !there {
-					sites.Insert(strings.ToLower(h), s)
+				pattern, ok := hostpattern.Parse(repl.ReplaceKnown(h, ""))
+				if _, there := sites.Get(pattern); ok && !there {
+					sites.Insert(pattern, s)
 				}
 			}
 		})
