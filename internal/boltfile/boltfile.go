@@ -63,10 +63,7 @@ type File struct {
 	file   *os.File              // the file of db
 	broken atomic.Pointer[error] // bbolt's panic, after which it may hold its locks; nil before
 
-	writing sync.Mutex // held while a batch is written
-
-	mu   sync.Mutex
-	next *batch // batch that can still grow; nil if none. Guarded by mu
+	writing Batches[func(tx *bbolt.Tx) error]
 }
 
 // refused holds the damaged files that could not be renamed, by path. Reading a large one again

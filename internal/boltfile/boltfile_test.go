@@ -93,12 +93,7 @@ func TestUpdatesShareATransaction(t *testing.T) {
 			}
 		})
 	}
-	for waiting := 0; waiting < changes; {
-		f.mu.Lock()
-		if f.next != nil {
-			waiting = len(f.next.changes)
-		}
-		f.mu.Unlock()
+	for f.writing.Waiting() < changes {
 	}
 	f.writing.Unlock()
 	all.Wait()

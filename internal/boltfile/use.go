@@ -7,13 +7,6 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// batch holds changes that are written and synced together.
-type batch struct {
-	changes []func(tx *bbolt.Tx) error
-	done    chan struct{} // closed when err is set
-	err     error
-}
-
 // View reads the file. Data that read gets from it must not be used after read returns.
 //
 // It returns [ErrDamaged].
@@ -32,35 +25,20 @@ func (f *File) Complete() error { return f.View(f.complete) }
 //
 // It returns [ErrDamaged].
 func (f *File) Update(change func(tx *bbolt.Tx) error) error {
-	f.mu.Lock()
-	b := f.next
-	first := b == nil
-	if first {
-		b = &batch{done: make(chan struct{})}
-		f.next = b
-	}
-	b.changes = append(b.changes, change)
-	f.mu.Unlock()
-	if first {
-		f.writing.Lock()
-		f.mu.Lock()
-		f.next = nil
-		f.mu.Unlock()
-		b.err = f.guard(func() error { return f.db.Update(b.apply) })
-		f.writing.Unlock()
-		close(b.done)
-	}
-	<-b.done
-	return b.err
+	return f.writing.Write(f.commit, change)
 }
 
-func (b *batch) apply(tx *bbolt.Tx) error {
-	for _, change := range b.changes {
-		if err := change(tx); err != nil {
-			return err
-		}
-	}
-	return nil
+func (f *File) commit(changes []func(tx *bbolt.Tx) error) error {
+	return f.guard(func() error {
+		return f.db.Update(func(tx *bbolt.Tx) error {
+			for _, change := range changes {
+				if err := change(tx); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
 }
 
 // guard turns a panic of bbolt, or a fault in the file's memory, into ErrDamaged. The database is

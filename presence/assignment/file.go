@@ -26,21 +26,11 @@ type File struct {
 	damaged int            // number of records that Load has left out; guarded by mu
 	kept    string         // copy of the file with these records; "" if there is none; guarded by mu
 
-	nextMu sync.Mutex
-	next   *batch // changes that wait to be written; nil if none do. Guarded by nextMu
-
 	// writing guards the fields below. It is locked after mu, and held while the journal is written.
-	writing sync.Mutex
+	writing boltfile.Batches[Record]
 	journal *journal   // nil before the first change
 	direct  bool       // changes go to the database: the journal has failed, or the file is closed
 	folding chan error // gets the result of writing a full generation to the database; nil if none is
-}
-
-// batch has changes that are written and synced together.
-type batch struct {
-	records []Record
-	done    chan struct{} // closed when err is set
-	err     error
 }
 
 // Buckets and keys of the file.
@@ -153,26 +143,8 @@ func (f *File) Load(take func(r Record)) error {
 func (f *File) Save(records []Record) error {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	f.nextMu.Lock()
-	b := f.next
-	first := b == nil
-	if first {
-		b = &batch{done: make(chan struct{})}
-		f.next = b
-	}
-	b.records = append(b.records, records...)
-	f.nextMu.Unlock()
-	if first {
-		f.writing.Lock()
-		f.nextMu.Lock()
-		f.next = nil
-		f.nextMu.Unlock()
-		b.err = f.write(b.records)
-		f.writing.Unlock()
-		close(b.done)
-	}
-	if <-b.done; b.err != nil {
-		return fmt.Errorf("writing the assignments: %w", b.err)
+	if err := f.writing.Write(f.write, records...); err != nil {
+		return fmt.Errorf("writing the assignments: %w", err)
 	}
 	return nil
 }

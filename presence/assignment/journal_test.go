@@ -85,12 +85,7 @@ func TestChangesShareAWrite(t *testing.T) {
 			}
 		})
 	}
-	for waiting := 0; waiting < changes; {
-		f.nextMu.Lock()
-		if f.next != nil {
-			waiting = len(f.next.records)
-		}
-		f.nextMu.Unlock()
+	for f.writing.Waiting() < changes {
 	}
 	f.writing.Unlock()
 	all.Wait()
