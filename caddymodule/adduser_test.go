@@ -442,6 +442,43 @@ func TestTroubleIsLoggedOnce(t *testing.T) {
 	}
 }
 
+// An operator sees that changes cost more, and why, until they no longer do.
+func TestJournalThatCannotBeWrittenIsLogged(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	h := loadHandler(t, "api_key k")
+	a := h.app.hub.Assignments
+	a.Start(true)
+	core, logs := observer.New(zap.InfoLevel)
+	h.app.hub.LogTo(zap.New(core), true)
+	journal := assignmentsFile() + ".journal"
+	if err := os.MkdirAll(filepath.Join(journal, "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"sales"}]}]`, "ada")
+	for range 3 {
+		a.Retry()
+	}
+	if err := os.RemoveAll(journal); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		a.Retry()
+	}
+	var lines []string
+	for _, entry := range logs.All() {
+		lines = append(lines, entry.Level.String()+": "+entry.Message)
+	}
+	if want := []string{
+		"warn: the journal of assignments cannot be written, changes cost twice as much: check the disk",
+		"info: the journal of assignments can be written again",
+	}; !slices.Equal(lines, want) {
+		t.Errorf("the log has %q, want %q", lines, want)
+	}
+	if _, err := os.Stat(journal); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAssignmentsOfOtherPodsAreKeptLater(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	h := loadHandler(t, "api_key k")

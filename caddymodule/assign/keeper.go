@@ -35,6 +35,7 @@ type Keeper struct {
 	swept       time.Time        // full hour of the last sweep
 	known       bool             // the file is read, or there is none
 	loggedError string           // last error that was logged; "" if none since the last success
+	noJournal   bool             // it is logged that the journal cannot be written
 	closed      bool
 }
 
@@ -91,7 +92,21 @@ func (a *Keeper) Retry() {
 	if err != nil || works {
 		a.logError(err)
 	}
+	if a.file != nil {
+		a.logJournal(a.file.RetryJournal())
+	}
 	a.timer.Reset(RetryEvery)
+}
+
+// logJournal logs the first error of the journal, and the end of its errors. The lock is held.
+func (a *Keeper) logJournal(err error) {
+	if err != nil && !a.noJournal {
+		a.logger.Warn("the journal of assignments cannot be written, changes cost twice as much: check the disk", zap.Error(err))
+	}
+	if err == nil && a.noJournal {
+		a.logger.Info("the journal of assignments can be written again")
+	}
+	a.noJournal = err != nil
 }
 
 // open opens the file, unless it is open. If there is no file, it creates one only if create is

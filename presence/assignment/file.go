@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 
@@ -29,7 +30,7 @@ type File struct {
 	// writing guards the fields below. It is locked after mu, and held while the journal is written.
 	writing boltfile.Batches[Record]
 	journal *journal   // nil before the first change
-	direct  bool       // changes go to the database: the journal has failed, or the file is closed
+	direct  error      // why changes go to the database; nil if they go to the journal
 	folding chan error // gets the result of writing a full generation to the database; nil if none is
 }
 
@@ -295,7 +296,7 @@ func (f *File) Close() error {
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	_, _ = f.endJournal()
-	if f.direct = true; f.journal != nil {
+	if f.direct = os.ErrClosed; f.journal != nil {
 		_, _ = f.journal.close()
 		f.journal = nil
 	}

@@ -12,11 +12,10 @@ import (
 
 // write makes records durable. writing is held.
 func (f *File) write(records []Record) error {
-	if f.journal == nil && !f.direct {
-		// Without room for a journal, there may be room for a page.
-		f.direct = f.beginJournal() != nil
+	if f.journal == nil && f.direct == nil {
+		f.direct = f.beginJournal() // without room for a journal, there may be room for a page
 	}
-	if f.direct {
+	if f.direct != nil {
 		if _, err := f.endJournal(); err != nil {
 			return err
 		}
@@ -33,9 +32,25 @@ func (f *File) write(records []Record) error {
 			return err
 		}
 	}
-	err := f.journal.append(frame)
-	f.direct = err != nil
-	return err
+	f.direct = f.journal.append(frame)
+	return f.direct
+}
+
+// RetryJournal makes a new journal if changes go to the database, because the last one could not be
+// made or written. It returns that error even if the new one works.
+func (f *File) RetryJournal() error {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	failed := f.direct
+	if failed == nil {
+		return nil
+	}
+	if _, err := f.endJournal(); err == nil && f.db.Complete() == nil { // it is neither damaged nor closed
+		f.direct = f.beginJournal()
+	}
+	return fmt.Errorf("writing the journal: %w", failed)
 }
 
 // beginJournal makes a journal and makes it known to the database. writing is held.
@@ -168,11 +183,12 @@ func (f *File) replay(take func(r Record)) error {
 	if j == nil || err != nil {
 		return err
 	}
-	f.journal, f.direct = j, true // also if it cannot be read: it must stay
+	f.journal = j // also if it cannot be read: it must stay
 	for _, gen := range j.waiting() {
 		records, err := j.records(gen)
 		if err != nil {
-			return fmt.Errorf("reading the journal: %w", err)
+			f.direct = fmt.Errorf("reading the journal: %w", err)
+			return f.direct
 		}
 		for _, r := range records {
 			take(r)
@@ -181,9 +197,7 @@ func (f *File) replay(take func(r Record)) error {
 	j.damaged += damaged
 	damaged = j.damaged
 	kept, err := f.endJournal()
-	if err == nil {
-		f.direct = false
-	}
+	f.direct = err
 	if damaged > 0 {
 		f.damaged, f.kept = f.damaged+damaged, cmp.Or(f.kept, kept)
 	}

@@ -445,22 +445,40 @@ func TestJournalOfALaterRollcallIsLeftAlone(t *testing.T) {
 	}
 }
 
-// Without a journal, changes go to the database.
+// Without a journal, changes go to the database, until there can be one again.
 func TestJournalFails(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
+	retry := func(t *testing.T, f *File, fails, works bool) {
+		t.Helper()
+		if err := f.RetryJournal(); (err != nil) != fails || (f.journal != nil) != works {
+			t.Errorf("there is a journal: %t; %v", f.journal != nil, err)
+		}
+	}
 	t.Run("there is no room for one", func(t *testing.T) {
 		dir := t.TempDir()
-		b, _ := openBook(t, dir, 1, nil)
+		b, f := openBook(t, dir, 1, nil)
 		if err := os.MkdirAll(filepath.Join(journalOf(dir), "in the way"), 0o700); err != nil {
 			t.Fatal(err)
 		}
+		retry(t, f, false, false)
 		assign(t, b, portal, wish(t, "ada", "sales"))
-		dir = crash(t, dir)
-		if err := os.RemoveAll(journalOf(dir)); err != nil {
-			t.Fatal(err)
+		for range 2 {
+			retry(t, f, true, false)
 		}
-		again, _ := openBook(t, dir, 2, nil)
+		copied := crash(t, dir)
+		for _, name := range []string{journalOf(copied), journalOf(dir)} {
+			if err := os.RemoveAll(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		again, _ := openBook(t, copied, 2, nil)
 		wantOf(t, again, portal, "ada", "sales=ignore")
+		retry(t, f, true, true)
+		retry(t, f, false, true)
+		assign(t, b, portal, wish(t, "bob", "sales"))
+		again, _ = openBook(t, crash(t, dir), 3, nil)
+		wantOf(t, again, portal, "ada", "sales=ignore")
+		wantOf(t, again, portal, "bob", "sales=ignore")
 	})
 	t.Run("the disk fails", func(t *testing.T) {
 		dir := t.TempDir()
@@ -481,8 +499,14 @@ func TestJournalFails(t *testing.T) {
 		for user, want := range map[string][]string{"ada": {"sales=ignore"}, "bob": nil, "cleo": {"sales=ignore"}} {
 			wantOf(t, again, portal, user, want...)
 		}
+		retry(t, f, true, true)
+		retry(t, f, false, true)
 		if err := errors.Join(works.Close(), f.Close()); err != nil {
 			t.Error(err)
+		}
+		retry(t, f, true, false)
+		if _, err := os.Stat(journalOf(dir)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a closed file has a journal: %v", err)
 		}
 	})
 }
