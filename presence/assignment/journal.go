@@ -104,6 +104,12 @@ func openJournal(path string, id, done uint64) (*journal, error) {
 	head := binary.BigEndian.Uint64(content)
 	if id == 0 {
 		j.id = head
+		for i := range j.areas { // frames have it, too, if the header is damaged
+			area := content[journalHead+i*areaSize:][:areaSize]
+			if _, ok := readFrame(area); ok {
+				j.id = binary.BigEndian.Uint64(area)
+			}
+		}
 	}
 	for i := range j.areas {
 		a, damaged := findFrames(content[journalHead+i*areaSize:][:areaSize], j.id, nil)
@@ -118,7 +124,8 @@ func openJournal(path string, id, done uint64) (*journal, error) {
 	switch {
 	case n == len(content) && head != 0 && head != j.id && j.gen == 0:
 		return nil, file.Close() // of a database that a backup has replaced
-	case head == 0 || head != j.id || n < len(content):
+	case head == 0 || head != j.id || n < len(content),
+		id == 0 && j.gen == 0 && len(bytes.Trim(content[journalHead:], "\x00")) > 0:
 		j.damaged++
 	}
 	return j, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -292,6 +293,47 @@ func TestJournalOutlivesItsDatabase(t *testing.T) {
 			wantOf(t, again, portal, "ada", "sales=ignore")
 			if n, kept := f.Damaged(); n != 0 || kept != "" {
 				t.Errorf("%d damaged, kept as %q", n, kept)
+			}
+		})
+	}
+}
+
+// The header of the journal and the database can be damaged together. Frames have the ID, too, so
+// they are read, and nothing is deleted.
+func TestJournalAndItsDatabaseAreDamaged(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	dir := t.TempDir()
+	b, f := openBook(t, dir, 1, nil)
+	assign(t, b, portal, wish(t, "ada", "sales"))
+	first := f.journal.offset(1)
+	assign(t, b, portal, wish(t, "bob", "sales"))
+	for name, tt := range map[string]struct {
+		damage func(b []byte)
+		left   []string
+	}{
+		"a bit of the ID":    {func(b []byte) { b[3] ^= 4 }, []string{"ada", "bob"}},
+		"the ID":             {func(b []byte) { clear(b[:8]) }, []string{"ada", "bob"}},
+		"and a bit of ada's": {func(b []byte) { b[3] ^= 4; b[first+frameHead+5] ^= 4 }, nil},
+		"all of it":          {func(b []byte) { _, _ = rand.NewChaCha8([32]byte{}).Read(b) }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			copied := crash(t, dir)
+			image, err := os.ReadFile(journalOf(copied))
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.damage(image)
+			err = os.WriteFile(journalOf(copied), image, 0o600)
+			if err := errors.Join(err, os.Truncate(filepath.Join(copied, "rollcall", "assignments.db"), 100)); err != nil {
+				t.Fatal(err)
+			}
+			again, f := openBook(t, copied, 2, nil)
+			for _, user := range tt.left {
+				wantOf(t, again, portal, user, "sales=ignore")
+			}
+			n, kept := f.Damaged()
+			if got, err := os.ReadFile(kept); n == 0 || err != nil || !bytes.Equal(got, image) || f.Renamed() == "" {
+				t.Errorf("%d damaged, the journal is not kept as %q: %v", n, kept, err)
 			}
 		})
 	}
