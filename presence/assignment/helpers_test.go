@@ -122,7 +122,8 @@ type fragile struct {
 	mu      sync.Mutex
 	err     error
 	records map[name]Record
-	asked   int // number of records passed to Save
+	asked   int  // number of records passed to Save
+	crowded bool // Delete fails, like that of a file when only its journal has room
 }
 
 var errFull = errors.New("no space left on device")
@@ -159,6 +160,9 @@ func (s *fragile) Save(records []Record) error {
 func (s *fragile) Delete(records []Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.crowded {
+		return errFull
+	}
 	for i := range records {
 		delete(s.records, nameOf(&records[i]))
 	}

@@ -1,6 +1,7 @@
 package assignment
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -260,17 +261,29 @@ func TestHostThatIsBackIsKeptOverARestart(t *testing.T) {
 // A clock that was ahead when a host left keeps its records for 30 days from when that is noticed, at most.
 func TestClockThatWasAheadWhenAHostLeftIsCorrected(t *testing.T) {
 	const day = 24 * time.Hour
-	for name, restarts := range map[string]bool{"running": false, "started again": true} {
+	for name, then := range map[string]func(s *truant){
+		"running":       func(s *truant) { s.sweep(time.Hour) },
+		"started again": func(s *truant) { s.sweep(time.Hour); s.start(2 * time.Hour); s.serve(false) },
+		"started again after a time without room to delete": func(s *truant) {
+			s.at(time.Hour)
+			s.store.crowded = true
+			if err := s.pod.Sweep(); !errors.Is(err, errFull) {
+				t.Errorf("got %v", err)
+			}
+			s.store.crowded = false
+			s.at(15 * day)
+			s.pod.InStep(scopeOfOther)
+			s.sweep(15 * day)
+			s.start(20 * day)
+			s.serve(false)
+		},
+	} {
 		t.Run(name, func(t *testing.T) {
 			s := newTruant(t, 0)
 			s.at(9 * day)
 			s.pod.InStep(scopeOfBoth)
 			s.serve(false)
-			s.sweep(time.Hour)
-			if restarts {
-				s.start(2 * time.Hour)
-				s.serve(false)
-			}
+			then(s)
 			want := time.Hour + OutsideRetention
 			s.sweep(want - SweepEvery)
 			if recordsOf(s.pod, s.host) != 1 {

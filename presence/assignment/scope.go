@@ -77,11 +77,13 @@ func (b *Book) place(since uint64, save bool, given ...presence.HostName) error 
 		gone = append(b.takeOut(expired), obsolete...)
 	}
 	err := b.discard(gone)
+	b.countMu.Lock()
 	if err != nil {
-		b.countMu.Lock()
 		b.obsolete = append(b.obsolete, obsolete...)
-		b.countMu.Unlock()
+	} else {
+		left = append(left, b.corrected(obsolete)...)
 	}
+	b.countMu.Unlock()
 	if len(left) > 0 {
 		b.storeMu.Lock()
 		for i := range left {
@@ -124,9 +126,8 @@ func (b *Book) compareScope(
 			expired[host] = true // also if it is served now: this pod does not know what was removed meanwhile
 		default:
 			if h.left.Value > unixMilli(now) { // the clock was ahead
-				b.obsolete = append(b.obsolete, h.left) // the store keeps the greater one of two
+				b.obsolete = append(b.obsolete, h.left)
 				h.left.Value = unixMilli(now)
-				left = append(left, h.left)
 			}
 			if b.setBack(h, !outside) {
 				h.left.Until++
@@ -135,6 +136,19 @@ func (b *Book) compareScope(
 		}
 	}
 	return left, expired
+}
+
+// corrected returns the present times in step instead of those that were deleted from the store. It
+// could not take them before, because it keeps the greater one of two. countMu is held.
+func (b *Book) corrected(deleted []Record) (list []Record) {
+	for i := range deleted {
+		if h := b.hosts[deleted[i].Host]; deleted[i].Host.IsZero() {
+			list = append(list, b.stored)
+		} else if h != nil && h.left.Kind == kindLeft {
+			list = append(list, h.left)
+		}
+	}
+	return list
 }
 
 // hostState returns the state of the host, and makes it if necessary. countMu is held.
