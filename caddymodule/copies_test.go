@@ -322,7 +322,8 @@ func TestBackendMetrics(t *testing.T) {
 	if err := loadedHub().CopyToBackend(site, named, copied(0)); err != nil {
 		t.Fatal(err)
 	}
-	expect("delivered_total{host=portal.example.com} 1", "oldest_seconds{host=portal.example.com} 0",
+	expect("delivered_total{host=portal.example.com} 1", "dropped_total{host=portal.example.com,reason=damaged} 0",
+		"dropped_total{host=portal.example.com,reason=refused} 0", "oldest_seconds{host=portal.example.com} 0",
 		"queued_bytes{host=portal.example.com} 0", "queued_messages{host=portal.example.com} 0")
 
 	l.answer(http.StatusInternalServerError)

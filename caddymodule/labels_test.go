@@ -46,6 +46,7 @@ func TestPluginMetricsNameConfiguredHostsOnly(t *testing.T) {
 		"plugin_calls_total{hook=classify,host=_shared,plugin=common,result=ok} 1",
 		"plugin_restarts_total{plugin=named,reason=trap} 1",
 		"plugin_loads_total{plugin=wild,result=ok} 1",
+		"plugin_loads_total{plugin=wild,result=error} 0",
 		"plugin_log_dropped_total{plugin=named} 0",
 		"plugin_breaker_open{plugin=named} 0",
 		"plugin_steps{hook=classify,plugin=named} 1",

@@ -72,6 +72,8 @@ connections{host=_other,user=no} 1
 connections{host=_other,user=yes} 0
 connections{host=portal.example.com,user=no} 1
 connections{host=portal.example.com,user=yes} 2
+disconnects_total{host=_other,reason=panic} 0
+disconnects_total{host=portal.example.com,reason=panic} 0
 frames_total{direction=in,host=_other} 0
 frames_total{direction=in,host=portal.example.com} 0
 frames_total{direction=out,host=_other} 0

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -64,6 +65,11 @@ func (c *queued) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector. It reports the sums of streams with the same labels.
 func (c *queued) Collect(ch chan<- prometheus.Metric) {
+	for _, labels := range c.known() {
+		for _, why := range []Reason{ReasonRefused, ReasonDamaged} { // at 0, so that increase() sees the first
+			c.Discarded.WithLabelValues(append(slices.Clone(labels), string(why))...)
+		}
+	}
 	courier := c.keeper.Courier()
 	if courier == nil {
 		return

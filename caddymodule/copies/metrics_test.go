@@ -21,3 +21,16 @@ func TestMetricsNameHostAndReason(t *testing.T) {
 		}
 	}
 }
+
+// Without a series at 0, increase() does not see the first message that is dropped.
+func TestDroppedMessagesCountFromZero(t *testing.T) {
+	c := New(Config{Label: func(presence.HostName) string { return "_other" }})
+	collectors := c.Collectors(func() []string { return []string{"portal.example.com"} })
+	testkit.Metrics(t, collectors...) // a scrape before the first message
+	got := testkit.Metrics(t, collectors...)
+	for _, reason := range []string{"refused", "damaged"} {
+		if n, ok := got["caddy_rollcall_backend_dropped_total portal.example.com "+reason]; !ok || n != 0 {
+			t.Errorf("%s is %v, want a series of 0", reason, n)
+		}
+	}
+}

@@ -110,6 +110,7 @@ func (m *metrics) host(label string) *hostMetrics {
 		h = &hostMetrics{
 			joins: m.joins.MustCurryWith(of), messages: m.messages.MustCurryWith(of), drops: m.drops.MustCurryWith(of),
 		}
+		h.drops.WithLabelValues(string(socket.ReasonPanic)) // at 0, so that increase() sees the first
 		m.hosts[label] = h
 	}
 	return h

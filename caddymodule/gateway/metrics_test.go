@@ -29,7 +29,7 @@ func TestHostMetrics(t *testing.T) {
 	}{
 		"joins":    {h.metrics.joins, []string{"host", "result"}, map[string]uint64{"portal.example.com bad_token": 1, "portal.example.com ok": 1}},
 		"messages": {h.metrics.messages, []string{"host", "from", "result"}, map[string]uint64{"client portal.example.com not_joined": 1}},
-		"drops":    {h.metrics.drops, []string{"host", "reason"}, map[string]uint64{"portal.example.com slow": 1}},
+		"drops":    {h.metrics.drops, []string{"host", "reason"}, map[string]uint64{"portal.example.com slow": 1, "portal.example.com panic": 0}},
 	} {
 		if got := countsBy(t, test.of, test.labels...); !maps.Equal(got, test.want) {
 			t.Errorf("%s are %v, want %v", name, got, test.want)

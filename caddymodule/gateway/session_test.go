@@ -173,7 +173,9 @@ func (d *dialogue) ended() map[socket.Reason]uint64 {
 	synctest.Wait()
 	counts := make(map[socket.Reason]uint64)
 	for reason, n := range countsBy(d.t, d.session.counters.drops, "reason") {
-		counts[socket.Reason(reason)] = n
+		if n > 0 {
+			counts[socket.Reason(reason)] = n
+		}
 	}
 	return counts
 }

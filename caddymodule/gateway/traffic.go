@@ -44,7 +44,7 @@ func (h *Hub) Traffic(wanted func(label string) bool) []Traffic {
 	}
 	read := func(c prometheus.Collector, of func(*Traffic) map[string]float64) {
 		visitCounters(c, func(host, labels string, n float64) {
-			if t := byHost[host]; t != nil {
+			if t := byHost[host]; t != nil && n > 0 {
 				of(t)[labels] = n
 			}
 		})

@@ -218,5 +218,6 @@ func (ph *Host) countLoad(plugin string, err error) {
 	}
 	ph.mu.Lock()
 	defer ph.mu.Unlock()
+	ph.loads[loadLabels{plugin, "error"}] += 0 // so that increase() sees the first
 	ph.loads[loadLabels{plugin, result}]++
 }
