@@ -73,6 +73,21 @@ func TestSentMessageNamesPodsThatDoNotAnswer(t *testing.T) {
 	}
 }
 
+// AllListeners has a channel with two users on each of two pods, of whom one is on both.
+func (pods) AllListeners(context.Context, presence.HostName, presence.Listeners) (
+	[]presence.Listing, []cluster.PodListener, string, cluster.Truth,
+) {
+	part := presence.Listing{Channel: "room", Kind: presence.Authenticated, Count: 2}
+	return []presence.Listing{part, part}, nil, "", cluster.Truth{Complete: true}
+}
+
+func (pods) AllChannels(_ context.Context, _ presence.HostName, page presence.Page) ([]presence.Listing, string, cluster.Truth) {
+	if page.Prefix != "room" || page.Limit != 1 {
+		return nil, "", cluster.Truth{Complete: true}
+	}
+	return []presence.Listing{{Channel: "room", Kind: presence.Authenticated, Count: 3}}, "", cluster.Truth{Missing: []string{"x/2"}}
+}
+
 func (pods) ResetBreakers(plugin, _ string) bool { return plugin == "mask" }
 
 // classes hides a channel, and does not know another.
@@ -83,6 +98,14 @@ func (classes) Classify(_ presence.HostName, channel string) (presence.Class, er
 		return presence.Class{}, errors.New("a plugin failed")
 	}
 	return presence.Class{Kind: presence.Authenticated, Hidden: channel == "hidden"}, nil
+}
+
+func TestUsersOnSeveralPodsCountOnce(t *testing.T) {
+	o := New(pods{site: new(site.Site)}, nil, zap.NewNop())
+	list, err := o.Users(t.Context(), testkit.MustHost(t, "portal.example.com"), "room", "", 1)
+	if err != nil || list.Channel == nil || list.Channel.Count != 3 || list.Complete || len(list.Missing) != 1 {
+		t.Errorf("%+v of %+v, %v", list, list.Channel, err)
+	}
 }
 
 func TestUserIsShownWithoutHiddenChannels(t *testing.T) {

@@ -64,8 +64,15 @@ func (o *Operator) Users(ctx context.Context, host presence.HostName, channel, a
 			return Users{}, ErrNoChannel
 		}
 		c := channelOf(&channels[0])
-		for i := range channels[1:] { // users on several pods count for each
+		for i := range channels[1:] {
 			c.Count += channels[i+1].Count
+		}
+		if len(channels) > 1 && c.Kind == presence.Authenticated.String() { // the sum has users on several pods more than once
+			of, _, known := o.pods.AllChannels(ctx, host, presence.Page{Prefix: channel, Limit: 1})
+			if len(of) == 1 && of[0].Channel == channel {
+				c = channelOf(&of[0])
+			}
+			a.Truth = truthOf(both(truth, known))
 		}
 		a.Channel = &c
 	}
