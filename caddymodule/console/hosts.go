@@ -18,6 +18,15 @@ const (
 	patience = 5
 )
 
+// restAfter returns how long to wait after work. If a pod did not reply, the work consisted of waiting for it, and what
+// comes of it must be seen soon.
+func restAfter(took time.Duration, complete bool) time.Duration {
+	if !complete {
+		return took
+	}
+	return patience * took
+}
+
 // sharedHosts has the numbers of all hosts, which every stream needs. They are asked for once for all streams.
 type sharedHosts struct {
 	// mu guards the fields below. It is held while pods are asked, which takes as long as a query may.
@@ -35,7 +44,8 @@ func (h *sharedHosts) get(ctx context.Context, c *Config) (operator.Hosts, time.
 		// Not with the context of one request: the numbers are for all.
 		h.hosts, h.taken = c.Operator.Hosts(context.WithoutCancel(ctx), nil), start
 		h.hosts.Hosts = withNamed(h.hosts.Hosts, c.Pod.NamedHosts())
-		h.until = start.Add(max(interval/2, patience*time.Since(start)))
+		took := time.Since(start)
+		h.until = start.Add(max(interval/2, took+restAfter(took, h.hosts.Complete)))
 	}
 	return h.hosts, h.taken
 }

@@ -97,16 +97,17 @@ func (s *Server) admit(v *Visit) (release func(), ok bool) {
 
 // beat is the data of an event that changes nothing.
 type beat struct {
-	At    int64 `json:"at"`    // Unix time in milliseconds
+	At    int64 `json:"at"`    // time of the last snapshot, as Unix time in milliseconds
 	Stale int64 `json:"stale"` // age of the numbers in milliseconds
 }
 
 // stream sends a snapshot after each interval: the whole one if it has changed, and otherwise only that it has
-// not. It returns when the client is gone or too slow, the context ends, or the server shuts down.
+// not. If the next snapshot has to wait, it says after each interval how old the last one is. It returns when the client is gone or too slow, the context ends, or the server shuts down.
 func (s *Server) stream(ctx context.Context, w http.ResponseWriter, v *Visit, q query) {
 	out := http.NewResponseController(w)
 	defer func() { _ = out.SetWriteDeadline(time.Time{}) }() // the connection may serve other requests
 	var last []byte
+	var start, taken, due time.Time // start of the last snapshot, age of its oldest part, and start of the next
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -120,23 +121,26 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, v *Visit, q 
 		if v.hasEnded() {
 			return
 		}
-		start := time.Now()
-		snap, stale := s.take(ctx, v, q)
-		body, err := json.Marshal(&snap)
-		if err != nil || ctx.Err() != nil {
-			return
+		var view []byte
+		if now := time.Now(); !now.Before(due) {
+			start = now
+			snap, age := s.take(ctx, v, q)
+			body, err := json.Marshal(&snap)
+			if err != nil || ctx.Err() != nil {
+				return
+			}
+			if !bytes.Equal(body, last) {
+				view, last = fmt.Appendf(nil, "event: view\ndata: %s\n\n", body), body
+			}
+			end := time.Now()
+			taken, due = end.Add(-age), end.Add(restAfter(end.Sub(start), snap.Complete))
 		}
-		now, _ := json.Marshal(beat{start.UnixMilli(), stale.Milliseconds()}) // never fails for numbers
+		now, _ := json.Marshal(beat{start.UnixMilli(), time.Since(taken).Milliseconds()}) // never fails for numbers
 		_ = out.SetWriteDeadline(time.Now().Add(writeTimeout))
-		if bytes.Equal(body, last) {
-			_, err = fmt.Fprintf(w, "event: beat\ndata: %s\n\n", now)
-		} else {
-			_, err = fmt.Fprintf(w, "event: beat\ndata: %s\n\nevent: view\ndata: %s\n\n", now, body)
-			last = body
-		}
+		_, err := fmt.Fprintf(w, "event: beat\ndata: %s\n\n%s", now, view)
 		if err != nil || out.Flush() != nil {
 			return
 		}
-		timer.Reset(max(interval, patience*time.Since(start)))
+		timer.Reset(interval)
 	}
 }

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -214,6 +215,63 @@ func TestStreamsShareTheHosts(t *testing.T) {
 			time.Sleep(interval)
 		}
 	})
+}
+
+// slowPods is a fake whose hosts take some time, because a pod does not reply.
+type slowPods struct {
+	*fake
+	took time.Duration
+}
+
+func (p slowPods) Hosts(ctx context.Context, sees func(presence.HostName) bool) operator.Hosts {
+	time.Sleep(p.took)
+	return p.fake.Hosts(ctx, sees)
+}
+
+// flushes records when a response is flushed, and what it has then.
+type flushes struct {
+	*httptest.ResponseRecorder
+	at   []time.Time
+	text []string
+}
+
+func (f *flushes) Flush() {
+	f.at, f.text = append(f.at, time.Now()), append(f.text, f.Body.String())
+	f.Body.Reset()
+}
+
+// TestAPageKnowsHowOldItsNumbersAre has pods of which one does not reply, or so many users that a snapshot takes its time. The page
+// takes silence of 5 s for a server that does not answer, see stream.js.
+func TestAPageKnowsHowOldItsNumbersAre(t *testing.T) {
+	const silent, took = 5 * time.Second, 3 * time.Second
+	for _, complete := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			f := slowPods{&fake{hosts: manyHosts(3)}, took}
+			f.hosts.Complete = complete
+			s := New(Config{Operator: f, Pod: f, Draining: func() bool { return false }})
+			ctx, end := context.WithTimeout(t.Context(), time.Minute)
+			defer end()
+			w, last := &flushes{ResponseRecorder: httptest.NewRecorder()}, time.Now()
+			sees := func(presence.HostName) bool { return true }
+			s.Serve(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/events?view=hosts", nil), "/events", Visit{All: true, Sees: sees})
+			snapshots := make(map[int64]bool)
+			for i, at := range w.at {
+				var b beat
+				if _, err := fmt.Sscanf(w.text[i], "event: beat\ndata: {\"at\":%d,\"stale\":%d}", &b.At, &b.Stale); err != nil {
+					t.Fatalf("%q: %v", w.text[i], err)
+				}
+				snapshots[b.At] = true
+				if gap := at.Sub(last); gap >= silent || b.Stale != at.UnixMilli()-b.At {
+					t.Errorf("%v after the event before: %q, of %v", gap, w.text[i], at.UnixMilli()-b.At)
+				}
+				last = at
+			}
+			// With all pods, the server works for 3 of 18 s. If it waits for a pod, it asks again soon.
+			if n := len(snapshots); complete && n > 4 || !complete && n < 8 {
+				t.Errorf("%d snapshots in a minute, complete %t", n, complete)
+			}
+		})
+	}
 }
 
 func TestAStreamEndsWithItsServer(t *testing.T) {

@@ -88,9 +88,11 @@ const stream = new Stream({
     if (name === "lost" && snap === null) update(main, [h("p", { class: "notice bad" }, text)]);
   },
   beat(data) {
+    const same = snap !== null && data.at === beat.at; // nothing new: the next snapshot has to wait
     beat = data;
     state("live", data.stale > 2000 ? `Live, ${Math.round(data.stale / 1000)} s behind` : "Live");
-    if (!due) setTimeout(tick, 0); // after the snapshot that may come with it
+    if (due || same) return;
+    setTimeout(tick, 0); // after the snapshot that may come with it
     due = true;
   },
   view(data) {
