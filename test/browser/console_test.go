@@ -115,7 +115,8 @@ func TestConsole(t *testing.T) {
 	join(t, browser, d, "grace", "salesRoom", "lobby")
 	takePictures(t, browser, d)
 	join(t, browser, d, markup, "salesRoom")
-	join(t, browser, d, spoof, "support")
+	join(t, browser, d, spoof, "support", "tall")
+	join(t, browser, d, strings.Repeat("x", 256), "tall")
 	c := openConsole(t, browser, d.url)
 	for _, part := range []struct {
 		name string
@@ -125,6 +126,7 @@ func TestConsole(t *testing.T) {
 		{"refuses another origin", func(t *testing.T, c console) { testForeignOrigin(t, browser, d, c) }},
 		{"is accessible", testAccessible},
 		{"shows unseen characters", testUnseen},
+		{"has room for long names", testLongNames},
 		{"by keyboard", testKeyboard},                                                           // disconnects a user
 		{"says that the login ended", func(t *testing.T, c console) { testLoggedOut(t, d, c) }}, // the last, as it replaces the configuration
 	} {
@@ -289,6 +291,23 @@ func testUnseen(t *testing.T, c console) {
 	c.has("Listed because of 1 connection")
 	if unseen := get(c.page, chromedp.Evaluate[bool](`/[\u200b\u202e\u2066]/.test(document.title + document.body.innerText)`)); unseen {
 		t.Error("the page of the user has them")
+	}
+}
+
+// testLongNames shows a user with the longest ID. It must leave room for the other columns, and no row may draw outside
+// of itself, like a letter with many marks.
+func testLongNames(t *testing.T, c console) {
+	t.Helper()
+	c.run(chromedp.EmulateViewport(1440, 1000))
+	c.show("#/host/localhost/channel/tall")
+	c.has("xxxx")
+	for _, what := range []string{".tags li", "td .buttons"} {
+		if high := get(c.page, chromedp.Evaluate[float64](`Math.max(...[...document.querySelectorAll("`+what+`")].map((e) => e.getBoundingClientRect().height))`)); high > 40 {
+			t.Errorf("%s has %g pixels, so several lines", what, high)
+		}
+	}
+	if drawn := get(c.page, chromedp.Evaluate[string](`[...document.querySelectorAll("h1, td > div")].map((e) => getComputedStyle(e).overflowY).find((v) => v !== "clip") ?? ""`)); drawn != "" {
+		t.Errorf("overflow is %s", drawn)
 	}
 }
 

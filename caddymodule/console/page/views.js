@@ -127,7 +127,7 @@ function host(at, snap, plots) {
     h("div", { class: "finders" },
       filter("Channel", at.filter, "how its name begins"),
       h("form", { class: "find", "data-form": "user", role: "search", "aria-label": "Find a user" },
-        h("label", {}, "User ID", h("input", { name: "user", type: "search", required: true, autocomplete: "off", maxlength: 255, placeholder: "the whole ID" })),
+        h("label", {}, "User ID", h("input", { name: "user", type: "search", required: true, autocomplete: "off", maxlength: 256, placeholder: "the whole ID" })),
         h("button", { type: "submit" }, "Find"))),
     table("Channels", ["Channel", "Kind", "#Here"], list.channels.map((c) => ({
       key: c.channel,
@@ -252,7 +252,7 @@ function plugins(at, snap) {
     })), "No plugin is loaded."),
     table("Calls", ["Plugin", "Host", "Hook", "#Calls", "#Refused", "#Failed", "#Steps a call"], page.calls.map((c) => ({
       key: `${c.plugin} ${c.host} ${c.hook}`,
-      cells: [c.plugin, c.host, c.hook, n(c.ok + c.failed), n(c.refused), n(c.failed), n(c.ok ? Math.round(c.steps / c.ok) : 0)],
+      cells: [c.plugin, c.host === "_shared" ? "all" : c.host, c.hook, n(c.ok + c.failed), n(c.refused), n(c.failed), n(c.ok ? Math.round(c.steps / c.ok) : 0)],
     })), "No plugin was called."),
     more(page.more, "rows"),
   ];
