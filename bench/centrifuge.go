@@ -36,8 +36,8 @@ func centrifugePeer(redis string) *peer {
 
 // serveCentrifuge is a server on the centrifuge library, set up as in its documentation, with
 // presence. Every connection has its own user, and may do everything that is measured. With the
-// address of a Redis, servers share channels through it; presence, which would be kept there at a cost
-// of its own, is off.
+// address of a Redis, servers share channels through it; presence, which would be kept there at a
+// cost of its own, is off.
 func serveCentrifuge(l net.Listener, redis string) error {
 	node, err := centrifuge.New(centrifuge.Config{})
 	if err != nil {

@@ -7,8 +7,8 @@
 //
 // Every server is a process on loopback, which ends with this program; the kernel counts its memory
 // and CPU time. npm installs the servers on Node.js into the user's cache folder, at the versions
-// of peers/package-lock.json. Servers that share channels through Redis need Debian's redis-server, which
-// scripts/deps.sh bench installs.
+// of peers/package-lock.json. Servers that share channels through Redis need Debian's redis-server,
+// which scripts/deps.sh bench installs.
 //
 // A peer describes how to start one kind of server and how clients talk to it. A section measures
 // all peers in turn, in several rounds, and writes a table and panels of the picture. The load

@@ -34,7 +34,8 @@ func floorPeer(name, title string) *peer {
 	}
 }
 
-// startSelf starts this program as a server, beside others on the Redis at an address if that is not "".
+// startSelf starts this program as a server, beside others on the Redis at an address if that is
+// not "".
 func startSelf(name, redis string) func(ctx context.Context, b *bench) (*server.Process, error) {
 	return func(ctx context.Context, _ *bench) (*server.Process, error) {
 		self, err := os.Executable()

@@ -24,8 +24,8 @@ type peer struct {
 
 	personal func(i int, plan *load.Plan) // changes the plan of the i-th held connection; nil: all are alike
 
-	// native reports whether the i-th connection of a fan-out speaks Rollcall's protocol instead; nil:
-	// none does.
+	// native reports whether the i-th connection of a fan-out speaks Rollcall's protocol instead;
+	// nil: none does.
 	native func(i int) bool
 
 	ping, pong string // text frames that keep a connection alive

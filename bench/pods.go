@@ -12,7 +12,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/loopback"
 )
 
-// timesBetter is the goal for the CPU of a message between pods, compared with the best of the others.
+// timesBetter is the goal for the CPU of a message between pods, compared with the best of the
+// others.
 const timesBetter = 4
 
 // podsPeer is a kind of server that runs as two processes, which share channels; a floor is one.
@@ -32,8 +33,8 @@ func (b *bench) podsPeers() []podsPeer {
 	return slices.DeleteFunc(all, func(p podsPeer) bool { return !b.wants(p.name) })
 }
 
-// rollcallPodsPeer is Rollcall as a cluster: each server has routes to those before it. Clients send
-// only to channels that they have joined, so the publisher does not want its own messages.
+// rollcallPodsPeer is Rollcall as a cluster: each server has routes to those before it. Clients
+// send only to channels that they have joined, so the publisher does not want its own messages.
 func rollcallPodsPeer() *peer {
 	p := rollcallPeer()
 	var pods []string // addresses for each other

@@ -30,7 +30,8 @@ const (
 const mostOfNative = 1.1
 
 // rollcallPusherPeer is Rollcall with clients of Pusher's protocol in a channel without prefix. The
-// publisher speaks Rollcall's protocol, because clients of Pusher publish in private channels alone.
+// publisher speaks Rollcall's protocol, because clients of Pusher publish in private channels
+// alone.
 func rollcallPusherPeer() *peer {
 	p := rollcallPeer()
 	p.name, p.title = rollcallPusherName, "**Rollcall**, Pusher's protocol"
@@ -49,7 +50,8 @@ func rollcallPusherPeer() *peer {
 	return p
 }
 
-// rollcallBothPeer is Rollcall with as many clients of Pusher's protocol as of its own in a channel.
+// rollcallBothPeer is Rollcall with as many clients of Pusher's protocol as of its own in a
+// channel.
 func rollcallBothPeer() *peer {
 	p := rollcallPusherPeer()
 	p.name, p.title = rollcallBothName, "**Rollcall**, half and half"
@@ -107,8 +109,9 @@ func (p *peer) plans(s *server.Process) func(i int) *load.Plan {
 	}
 }
 
-// closePairs is how many more fan-outs each round has of both protocols alone, in turn. They differ by less
-// than two runs of one of them, so their medians need more runs than the comparison with other servers.
+// closePairs is how many more fan-outs each round has of both protocols alone, in turn. They differ
+// by less than two runs of one of them, so their medians need more runs than the comparison with
+// other servers.
 const closePairs = 3
 
 // pusher measures connections of Pusher's protocol beside Rollcall's own and those of the peers.

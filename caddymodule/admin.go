@@ -18,32 +18,33 @@ import (
 
 // AdminAPI answers operators at Caddy's admin endpoint:
 //
-// GET /rollcall/hosts lists the hosts that have connections, with numbers but without users: those of this
-// pod, or with ?scope=all those of all pods.
+// GET /rollcall/hosts lists the hosts that have connections, with numbers but without users: those
+// of this pod, or with ?scope=all those of all pods.
 //
-// GET /rollcall/channels?host=HOST lists the active channels of a host on all pods. prefix, after and limit
-// select a page.
+// GET /rollcall/channels?host=HOST lists the active channels of a host on all pods. prefix, after
+// and limit select a page.
 //
-// GET /rollcall/users?host=HOST lists the users of a host on all pods, or of one &channel=CHANNEL, without
-// e-mail addresses. after and limit select a page.
+// GET /rollcall/users?host=HOST lists the users of a host on all pods, or of one &channel=CHANNEL,
+// without e-mail addresses. after and limit select a page.
 //
-// POST /rollcall/sendmessage, disconnect and leave with ?host=HOST do what the endpoints of these names below
-// /message do, with the same body but without a key.
+// POST /rollcall/sendmessage, disconnect and leave with ?host=HOST do what the endpoints of these
+// names below /message do, with the same body but without a key.
 //
 // GET /rollcall/plugins lists the loaded plugins, with their instances and breakers by host.
 //
-// POST /rollcall/plugins/reset with {"plugin":NAME,"host":HOST} closes the breakers of a plugin on this pod.
+// POST /rollcall/plugins/reset with {"plugin":NAME,"host":HOST} closes the breakers of a plugin on
+// this pod.
 //
 // GET /rollcall/cluster shows the deployment as this pod sees it: its pods, and the state of each.
 //
-// POST /rollcall/cluster/forget with {"data_center":DC,"pod":POD} ends a pod that is missing and will
-// not come back: 200, 409 if it is heard, or 404 if no such pod is missing.
+// POST /rollcall/cluster/forget with {"data_center":DC,"pod":POD} ends a pod that is missing and
+// will not come back: 200, 409 if it is heard, or 404 if no such pod is missing.
 //
 // GET /rollcall/explain?host=HOST&user=ID shows why a user is listed: the connections, with their
 // pods and channels.
 //
-// GET /rollcall/health reports whether clients should be sent to this pod: 200, or 503 while Caddy starts
-// it and it joins its cluster, while it stops, or if it is not configured.
+// GET /rollcall/health reports whether clients should be sent to this pod: 200, or 503 while Caddy
+// starts it and it joins its cluster, while it stops, or if it is not configured.
 type AdminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -110,8 +111,8 @@ type healthReport struct {
 	Connections int64  `json:"connections"` // open sockets, also while they are being closed
 }
 
-// isRunning reports whether Caddy has started all apps of a configuration with Rollcall. It starts them in no order, so
-// HTTP may not listen before. Tests without a running Caddy replace it.
+// isRunning reports whether Caddy has started all apps of a configuration with Rollcall. It starts
+// them in no order, so HTTP may not listen before. Tests without a running Caddy replace it.
 var isRunning = func() bool {
 	_, err := caddy.ActiveContext().AppIfConfigured("rollcall")
 	return err == nil

@@ -13,7 +13,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
-// askAdmin sends a request to the admin endpoints. It returns the status, and the body or the error.
+// askAdmin sends a request to the admin endpoints. It returns the status, and the body or the
+// error.
 func askAdmin(t *testing.T, method, uri, body string) (int, string) {
 	t.Helper()
 	w, err := serveAdminRoute(t, method, uri, body)

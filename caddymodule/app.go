@@ -27,9 +27,9 @@ import (
 // App has the settings that all sites of this pod share: its name in the deployment, and how it
 // stops.
 type App struct {
-	// The name of the data center that this pod runs in: a key in the answer of /message/allusers. 1
-	// to 64 letters, digits, '.', '-' and '_'; `_total` is refused. Placeholders are allowed. Default:
-	// `local`.
+	// The name of the data center that this pod runs in: a key in the answer of /message/allusers.
+	// 1 to 64 letters, digits, '.', '-' and '_'; `_total` is refused. Placeholders are allowed.
+	// Default: `local`.
 	DataCenter string `json:"data_center,omitempty"`
 
 	// The name of this pod within its data center, with the same rules. Default: the host name.

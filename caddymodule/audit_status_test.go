@@ -22,9 +22,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// scriptedPod is a pod for audits that does with users what a test wants. Its answers list the watcher,
-// and say that they are incomplete, so that none is wrong. The watcher's connection ends when the audit
-// has begun, and messages are refused, so that the audit does not wait for frames and messages.
+// scriptedPod is a pod for audits that does with users what a test wants. Its answers list the
+// watcher, and say that they are incomplete, so that none is wrong. The watcher's connection ends
+// when the audit has begun, and messages are refused, so that the audit does not wait for frames
+// and messages.
 type scriptedPod struct {
 	handshake func(w http.ResponseWriter) bool // answers a user instead of the pod; may be nil
 	close     int                              // code with which a user is closed instead of greeted; 0 for none
@@ -116,8 +117,8 @@ type noWriter struct{}
 
 func (noWriter) Write([]byte) (int, error) { return 0, errors.New("no space left") }
 
-// TestAuditStatus has users who cannot join, and reports that cannot be printed: neither may look like
-// an audit that found nothing wrong, or like one that found a wrong answer.
+// TestAuditStatus has users who cannot join, and reports that cannot be printed: neither may look
+// like an audit that found nothing wrong, or like one that found a wrong answer.
 func TestAuditStatus(t *testing.T) {
 	t.Parallel()
 	unauthorized := func(w http.ResponseWriter) bool { w.WriteHeader(http.StatusUnauthorized); return true }

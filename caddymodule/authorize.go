@@ -18,8 +18,8 @@ type Authorize struct {
 	// network. Placeholders are allowed.
 	URL string `json:"url,omitempty"`
 
-	// The secrets that sign requests, each with at least 16 bytes; with several, they can be rotated.
-	// A secret is `whsec_` and base64, or any other text. Placeholders are allowed.
+	// The secrets that sign requests, each with at least 16 bytes; with several, they can be
+	// rotated. A secret is `whsec_` and base64, or any other text. Placeholders are allowed.
 	Secret []string `json:"secret,omitempty"`
 
 	// The time that a join waits for the answer, up to `30s`. Default: `2s`.

@@ -21,15 +21,15 @@ type Backend struct {
 	// network. Placeholders are allowed.
 	URL string `json:"url,omitempty"`
 
-	// The secrets that sign requests, each with at least 16 bytes; with several, they can be rotated.
-	// A secret is `whsec_` and base64, or any other text. Placeholders are allowed.
+	// The secrets that sign requests, each with at least 16 bytes; with several, they can be
+	// rotated. A secret is `whsec_` and base64, or any other text. Placeholders are allowed.
 	Secret []string `json:"secret,omitempty"`
 
 	// The time that the backend has for an answer, up to `1m`. Default: `10s`.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// The maximum size of the queue on disk for each host, in bytes, from 65536 (64KiB) to 1073741824
-	// (1GiB). When the queue is full, messages are refused. Default: 67108864 (64MiB).
+	// The maximum size of the queue on disk for each host, in bytes, from 65536 (64KiB) to
+	// 1073741824 (1GiB). When the queue is full, messages are refused. Default: 67108864 (64MiB).
 	Queue int64 `json:"queue,omitempty"`
 }
 

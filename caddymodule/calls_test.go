@@ -191,8 +191,8 @@ func TestLeave(t *testing.T) {
 	}
 }
 
-// An assigned user is joined again as after a leave of its own: by its next connection, or by a repeated
-// assignment.
+// An assigned user is joined again as after a leave of its own: by its next connection, or by a
+// repeated assignment.
 func TestLeaveOfAnAssignedUser(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	h := loadHandler(t, "api_key k")

@@ -10,23 +10,23 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Channels says who may join a channel, by its name. The rules are tried in the order of the options
-// below. In a pattern, `*` stands for any characters.
+// Channels says who may join a channel, by its name. The rules are tried in the order of the
+// options below. In a pattern, `*` stands for any characters.
 type Channels struct {
-	// Channels that one user alone may join, with all permissions: a text without `*`, and `{id}` for the
-	// user's ID at its end, like `user-{id}`. Of two texts, neither begins with the other. Default:
-	// none.
+	// Channels that one user alone may join, with all permissions: a text without `*`, and `{id}`
+	// for the user's ID at its end, like `user-{id}`. Of two texts, neither begins with the other.
+	// Default: none.
 	Own []string `json:"own,omitempty"`
 
-	// Patterns of channels that a user may join with a grant: by a token, an assignment or a backend.
-	// Default: none.
+	// Patterns of channels that a user may join with a grant: by a token, an assignment or a
+	// backend. Default: none.
 	Granted []string `json:"granted,omitempty"`
 
 	// Patterns of channels that every user may join. Default: none.
 	Authenticated []string `json:"authenticated,omitempty"`
 
-	// Patterns of channels that everybody may join, in addition to `anonymous*` unless the default is
-	// `granted`. Default: none.
+	// Patterns of channels that everybody may join, in addition to `anonymous*` unless the default
+	// is `granted`. Default: none.
 	Anonymous []string `json:"anonymous,omitempty"`
 
 	// What applies to all other channels: `granted`, `authenticated` or `anonymous`. Default:
@@ -157,8 +157,8 @@ func ownTexts(own []string) ([]string, error) {
 	return texts, nil
 }
 
-// checkSigned refuses rules by which everybody could join a channel that needs a signature, on a site
-// with apps. Such a rule has no effect, and a reader would believe it.
+// checkSigned refuses rules by which everybody could join a channel that needs a signature, on a
+// site with apps. Such a rule has no effect, and a reader would believe it.
 func (c *Channels) checkSigned() error {
 	if c == nil {
 		return nil

@@ -31,8 +31,9 @@ type ClusterConfig struct {
 	// needs a secret or tls. Default: none.
 	Listen string `json:"listen,omitempty"`
 
-	// The addresses of other pods, host and port. A few are enough, because pods tell each other the
-	// rest. The pod's own address may be among them. Default: none, the pod waits for the others.
+	// The addresses of other pods, host and port. A few are enough, because pods tell each other
+	// the rest. The pod's own address may be among them. Default: none, the pod waits for the
+	// others.
 	Routes []string `json:"routes,omitempty"`
 
 	// The secret that all pods share, at least 16 characters. It authenticates pods and what they
@@ -56,22 +57,23 @@ type ClusterConfig struct {
 	// The time that an answer waits for pods of the same data center. Default: `500ms`.
 	QueryTimeout caddy.Duration `json:"query_timeout,omitempty"`
 
-	// The time that an answer waits for pods of other data centers. Default: `1.5s`, or query_timeout
-	// if that is longer.
+	// The time that an answer waits for pods of other data centers. Default: `1.5s`, or
+	// query_timeout if that is longer.
 	RemoteQueryTimeout caddy.Duration `json:"remote_query_timeout,omitempty"`
 }
 
 // ClusterTLS has the files for encrypted connections between pods, or to NATS.
 type ClusterTLS struct {
-	// The file with the certificate and its intermediate certificates, as PEM. Default: none, allowed
-	// with nats only.
+	// The file with the certificate and its intermediate certificates, as PEM. Default: none,
+	// allowed with nats only.
 	Cert string `json:"cert,omitempty"`
 
 	// The file with the key of the certificate, as PEM. Default: none.
 	Key string `json:"key,omitempty"`
 
-	// The file with the certificates of the authorities that the other side must have its certificate
-	// from, as PEM. Default: none, allowed with nats only: the authorities of the system.
+	// The file with the certificates of the authorities that the other side must have its
+	// certificate from, as PEM. Default: none, allowed with nats only: the authorities of the
+	// system.
 	CA string `json:"ca,omitempty"`
 }
 

@@ -65,8 +65,8 @@ const onlyClassify = `(module
     (if (i32.eq (i32.load16_u offset=6 (local.get 0)) (i32.const 5)) (then (loop $ever (br $ever))))
     (i64.const 1)))`
 
-// forBrowsers removes users whose ID begins with x in answers to endpoint 4, and traps at t. It does
-// not change other answers.
+// forBrowsers removes users whose ID begins with x in answers to endpoint 4, and traps at t. It
+// does not change other answers.
 const forBrowsers = `(module
   (memory (export "memory") 2)
   (func (export "rollcall_abi_v1"))

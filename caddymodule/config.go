@@ -30,23 +30,23 @@ type UserPlaceholders struct {
 // JWT configures which JSON web tokens log a connection in: from the Authorization header, a
 // cookie, or an `authenticate` frame. Exactly one of key and jwks is needed.
 type JWT struct {
-	// The HMAC secret, or a public key: PEM text, or the path of a file that ends in .pem, .crt, .cer
-	// or .pub. Placeholders are allowed.
+	// The HMAC secret, or a public key: PEM text, or the path of a file that ends in .pem, .crt,
+	// .cer or .pub. Placeholders are allowed.
 	Key string `json:"key,omitempty"`
 
 	// The URL of a JSON web key set (RFC 7517). Keys are fetched from no other address.
 	JWKS string `json:"jwks,omitempty"`
 
-	// The accepted signature algorithms. Default: HS256 for a secret, those of the kind of key for a
-	// public key, and RS256, ES256 and EdDSA for a key set.
+	// The accepted signature algorithms. Default: HS256 for a secret, those of the kind of key for
+	// a public key, and RS256, ES256 and EdDSA for a key set.
 	Algorithms []string `json:"algorithms,omitempty"`
 
-	// The issuer that a token must have. `{http.request.host}` in it is the host that the user logs in
-	// to. Default: any.
+	// The issuer that a token must have. `{http.request.host}` in it is the host that the user logs
+	// in to. Default: any.
 	Issuer string `json:"issuer,omitempty"`
 
-	// The audiences of which a token must have one, as for the issuer. One alone can be written without
-	// the array. Default: any.
+	// The audiences of which a token must have one, as for the issuer. One alone can be written
+	// without the array. Default: any.
 	Audience Audience `json:"audience,omitempty"`
 
 	// The claim with the user's ID. Default: `sub`.
@@ -58,8 +58,8 @@ type JWT struct {
 	// The claim with what else is known of the user, an object of at most 2 KiB. Default: `info`.
 	InfoClaim string `json:"info_claim,omitempty"`
 
-	// The claim with the channels that the token grants: an array of patterns, or an object of patterns
-	// and arrays of the permissions `join`, `send` and `see`. Default: `channels`.
+	// The claim with the channels that the token grants: an array of patterns, or an object of
+	// patterns and arrays of the permissions `join`, `send` and `see`. Default: `channels`.
 	ChannelsClaim string `json:"channels_claim,omitempty"`
 
 	// The cookie that holds a token. Default: none.
@@ -124,12 +124,12 @@ func (j *JWT) readKey(c *token.Config) error {
 
 // Members configures what clients see of each other.
 type Members struct {
-	// What is shown of a user beside the `id`: `email`, `info`, `status`, and keys that a plugin adds.
-	// `id` alone shows nothing else. Default: `info` and `status`.
+	// What is shown of a user beside the `id`: `email`, `info`, `status`, and keys that a plugin
+	// adds. `id` alone shows nothing else. Default: `info` and `status`.
 	Show []string `json:"show,omitempty"`
 
-	// Members of a channel up to which clients see who they are. Above it, or if their list would have
-	// more than 4 MiB, clients see only their number; they see names again below half of both.
+	// Members of a channel up to which clients see who they are. Above it, or if their list would
+	// have more than 4 MiB, clients see only their number; they see names again below half of both.
 	// Default: 10000.
 	Names int `json:"names,omitempty"`
 }
@@ -155,8 +155,8 @@ type Ping struct {
 	// The time between pings. Default: `25s`.
 	Interval caddy.Duration `json:"interval,omitempty"`
 
-	// The silence after which a connection is closed, longer than the interval. Default: the interval
-	// plus `10s`.
+	// The silence after which a connection is closed, longer than the interval. Default: the
+	// interval plus `10s`.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 }
 
@@ -185,8 +185,8 @@ type Limits struct {
 	// Default: no limit.
 	ConnectionsPerAddress int `json:"connections_per_address,omitempty"`
 
-	// Frames that a client may send per second, on average. In a burst, it may send as many as it may
-	// have channels. Default: 50.
+	// Frames that a client may send per second, on average. In a burst, it may send as many as it
+	// may have channels. Default: 50.
 	FramesPerSecond int `json:"frames_per_second,omitempty"`
 }
 

@@ -30,20 +30,21 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("rollcall_console", httpcaddyfile.After, "forward_auth")
 }
 
-// Console serves a page for operators: who is connected, and what this pod does. They can also disconnect
-// users, end memberships, send messages and reset the breakers of plugins. Other requests go to the next
-// handler.
+// Console serves a page for operators: who is connected, and what this pod does. They can also
+// disconnect users, end memberships, send messages and reset the breakers of plugins. Other
+// requests go to the next handler.
 type Console struct {
-	// The IDs of the users that may see it, as a handler before this one has authenticated them. `*` alone is every
-	// such user, and `open` alone everybody, without a login. At least one is required.
+	// The IDs of the users that may see it, as a handler before this one has authenticated them.
+	// `*` alone is every such user, and `open` alone everybody, without a login. At least one is
+	// required.
 	Users []string `json:"users"`
 
-	// Which hosts it shows: `own` are those that each rollcall in the console's site block serves, `all` those of the
-	// whole process. Default: `own`.
+	// Which hosts it shows: `own` are those that each rollcall in the console's site block serves,
+	// `all` those of the whole process. Default: `own`.
 	Hosts string `json:"hosts,omitempty"`
 
-	// The placeholder with the ID of the user that a handler has authenticated. Default: `{http.auth.user.id}`, which
-	// basic_auth sets.
+	// The placeholder with the ID of the user that a handler has authenticated. Default:
+	// `{http.auth.user.id}`, which basic_auth sets.
 	User string `json:"user,omitempty"`
 
 	// The path of the page. Default: `/console`.
@@ -145,7 +146,8 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return nil
 }
 
-// refuse returns the answer to a user that may not see the console; "" if no handler has authenticated one.
+// refuse returns the answer to a user that may not see the console; "" if no handler has
+// authenticated one.
 func refuse(user string) *problem.Problem {
 	if user == "" {
 		return &problem.Problem{Status: http.StatusUnauthorized, Code: "login_required", Detail: "log in to see the console"}
@@ -153,7 +155,8 @@ func refuse(user string) *problem.Problem {
 	return &problem.Problem{Status: http.StatusForbidden, Code: "denied", Detail: "the console is for other users"}
 }
 
-// userOf returns the user of a request, and whether it may see the console. The user of an open console is "".
+// userOf returns the user of a request, and whether it may see the console. The user of an open
+// console is "".
 func (c *Console) userOf(r *http.Request) (id string, allowed bool) {
 	if c.Users[0] == everybody {
 		return "", true
@@ -166,8 +169,9 @@ func (c *Console) userOf(r *http.Request) (id string, allowed bool) {
 	return id, id != "" && (c.Users[0] == everyUser || slices.Contains(c.Users, id))
 }
 
-// isFor reports whether a console of some hosts is for that of the request. Without the check, a client could choose
-// the Host header of another site. A console without a site shows nothing, whatever the host.
+// isFor reports whether a console of some hosts is for that of the request. Without the check, a
+// client could choose the Host header of another site. A console without a site shows nothing,
+// whatever the host.
 func (c *Console) isFor(r *http.Request) bool {
 	if c.Hosts == "all" || len(c.own) == 0 {
 		return true
@@ -176,8 +180,8 @@ func (c *Console) isFor(r *http.Request) bool {
 	return err == nil && c.owner(host) != nil
 }
 
-// owner returns the site of the console's site block that has the host in the console's own configuration, nil if none
-// has it.
+// owner returns the site of the console's site block that has the host in the console's own
+// configuration, nil if none has it.
 func (c *Console) owner(host presence.HostName) *site.Site {
 	configuration, err := c.app.settle()
 	if err != nil {
@@ -207,8 +211,8 @@ func (c *Console) visit(r *http.Request, user string) console.Visit {
 	return v
 }
 
-// sees reports whether the console shows a host. While another configuration is in effect, it does so only if the host
-// has the same settings there: the host may have moved to another site.
+// sees reports whether the console shows a host. While another configuration is in effect, it does
+// so only if the host has the same settings there: the host may have moved to another site.
 func (c *Console) sees(host presence.HostName) bool {
 	of, now := c.owner(host), c.app.hub.InEffect()
 	if of == nil || now == nil {
@@ -279,8 +283,8 @@ func (a *App) bindConsoles() {
 	}
 }
 
-// parseConsole reads the directive. Unlike elsewhere in a Caddyfile, * as its first argument is no matcher: it stands
-// for users.
+// parseConsole reads the directive. Unlike elsewhere in a Caddyfile, * as its first argument is no
+// matcher: it stands for users.
 func parseConsole(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	h.Next()
 	hasMatcher := h.NextArg() && (strings.HasPrefix(h.Val(), "/") || strings.HasPrefix(h.Val(), "@"))

@@ -22,8 +22,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
-// consoleFile is a Caddyfile with a console for two hosts, and another site that it must not show. A header stands for
-// what a handler authenticates.
+// consoleFile is a Caddyfile with a console for two hosts, and another site that it must not show.
+// A header stands for what a handler authenticates.
 func consoleFile(console string) string {
 	const other = "http://elsewhere.example.com {\n\trollcall {\n\t\tapi_key off\n\t}\n}\n"
 	return "http://portal.example.com {\n" + console + "\n\trollcall {\n\t\tapi_key off\n\t}\n}\n" + other
@@ -68,7 +68,8 @@ func (c configured) askAt(t testing.TB, listen string, r *http.Request) *httptes
 	return w.ResponseRecorder
 }
 
-// request returns a request for the console by a user, as the header says; without one if user is "".
+// request returns a request for the console by a user, as the header says; without one if user is
+// "".
 func request(method, path, user, body string) *http.Request {
 	r := httptest.NewRequest(method, "http://portal.example.com"+path, strings.NewReader(body))
 	if user != "" {
@@ -223,8 +224,8 @@ func TestConsoleShowsItsSiteBlock(t *testing.T) {
 	}
 }
 
-// TestActionsComeFromTheSchemeOfThePage acts from pages with the host of the console. Only a proxy that Caddy trusts may
-// say that the page came by TLS.
+// TestActionsComeFromTheSchemeOfThePage acts from pages with the host of the console. Only a proxy
+// that Caddy trusts may say that the page came by TLS.
 func TestActionsComeFromTheSchemeOfThePage(t *testing.T) {
 	const trusting = "{\n\tservers {\n\t\ttrusted_proxies static 192.0.2.1\n\t}\n}\n"
 	for name, test := range map[string]struct {
@@ -273,7 +274,8 @@ func TestConsoleWithoutASiteIsLogged(t *testing.T) {
 	}
 }
 
-// TestConsolesOfManySites binds each console of many site blocks: time must not grow with the square of their number.
+// TestConsolesOfManySites binds each console of many site blocks: time must not grow with the
+// square of their number.
 func TestConsolesOfManySites(t *testing.T) {
 	var file strings.Builder
 	const sites = 300
@@ -296,7 +298,8 @@ func TestConsolesOfManySites(t *testing.T) {
 	}
 }
 
-// TestConsoleShowsItsPlugins loads plugins with one name for two sites. The instances of the other one serve all hosts.
+// TestConsoleShowsItsPlugins loads plugins with one name for two sites. The instances of the other
+// one serve all hosts.
 func TestConsoleShowsItsPlugins(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	file := assemble(t, "rules")
@@ -323,7 +326,8 @@ func TestConsoleShowsItsPlugins(t *testing.T) {
 	}
 }
 
-// TestBreakerOfSeveralSites resets the breaker of a plugin whose instances serve all hosts of the sites that have it.
+// TestBreakerOfSeveralSites resets the breaker of a plugin whose instances serve all hosts of the
+// sites that have it.
 func TestBreakerOfSeveralSites(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	file := assemble(t, "rules")
@@ -358,8 +362,8 @@ func TestBreakerOfSeveralSites(t *testing.T) {
 	}
 }
 
-// TestConsoleOfAConfigurationThatDoesNotStart asks a console whose sites cannot be settled: it knows no host, so it must
-// neither show an empty page nor say that the host is another site's.
+// TestConsoleOfAConfigurationThatDoesNotStart asks a console whose sites cannot be settled: it
+// knows no host, so it must neither show an empty page nor say that the host is another site's.
 func TestConsoleOfAConfigurationThatDoesNotStart(t *testing.T) {
 	for _, console := range []string{"", "hosts all"} {
 		c := mustLoad(t, "http://portal.example.com {\nrollcall_console open {\n"+console+"\n}\nhandle /message/* {\nrollcall {\napi_key off\npusher {\n"+testApp+"\n}\n}\n}\n}\n")
@@ -412,8 +416,8 @@ func TestOpenConsoleIsLogged(t *testing.T) {
 	}
 }
 
-// fullConsole connects users to a site with an open console, each to a channel of its own number, and returns what a view of
-// the console answers first.
+// fullConsole connects users to a site with an open console, each to a channel of its own number,
+// and returns what a view of the console answers first.
 func fullConsole(tb testing.TB, users, channels int) (view func(query string) string) {
 	tb.Helper()
 	c := mustLoad(tb, "http://portal.example.com {\n\trollcall_console open\n\trollcall {\n\t\tapi_key off\n\t}\n}\n")

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Options that can have no effect are refused, because a reader of the Caddyfile would believe them.
-// A plugin can add keys to users, and demand a grant for a channel.
+// Options that can have no effect are refused, because a reader of the Caddyfile would believe
+// them. A plugin can add keys to users, and demand a grant for a channel.
 func TestOptionsWithoutEffectAreRefused(t *testing.T) {
 	asking := "authorize https://app.example.com/may-join {\nsecret " + backendSecret + "\n}\n"
 	rules := plugin(assemble(t, "rules"), "") + "\n"

@@ -22,12 +22,12 @@ import (
 
 // Events is a receiver of events: who comes and goes.
 type Events struct {
-	// The URL that events are sent to with POST: https, or http for a receiver on a private network.
-	// Placeholders are allowed.
+	// The URL that events are sent to with POST: https, or http for a receiver on a private
+	// network. Placeholders are allowed.
 	URL string `json:"url,omitempty"`
 
-	// The secrets that sign requests, each with at least 16 bytes; with several, they can be rotated.
-	// A secret is `whsec_` and base64, or any other text. Placeholders are allowed.
+	// The secrets that sign requests, each with at least 16 bytes; with several, they can be
+	// rotated. A secret is `whsec_` and base64, or any other text. Placeholders are allowed.
 	Secret []string `json:"secret,omitempty"`
 
 	// The types of events that are sent: `channel.occupied`, `channel.vacated`, `member.joined`,
@@ -40,8 +40,9 @@ type Events struct {
 	// The time that the receiver has for an answer, up to `1m`. Default: `10s`.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// The maximum size of the queue on disk for each host, in bytes, from 65536 (64KiB) to 1073741824
-	// (1GiB). When it is full, events are dropped and named again later. Default: 67108864 (64MiB).
+	// The maximum size of the queue on disk for each host, in bytes, from 65536 (64KiB) to
+	// 1073741824 (1GiB). When it is full, events are dropped and named again later. Default:
+	// 67108864 (64MiB).
 	Queue int64 `json:"queue,omitempty"`
 }
 

@@ -22,9 +22,9 @@ import (
 // still has JSON is the one that is being loaded.
 type wayFinder struct {
 	model *routeModel
-	// loading has the index of the route that was loading when a list was last looked at, by the first
-	// route of the list. Without it, each handler would look at each route: time would grow with the
-	// square of the number of sites.
+	// loading has the index of the route that was loading when a list was last looked at, by the
+	// first route of the list. Without it, each handler would look at each route: time would grow
+	// with the square of the number of sites.
 	loading map[*caddyhttp.Route]int
 	// met has the handlers of a route that were on a way, in order.
 	met map[*caddyhttp.Route][]any

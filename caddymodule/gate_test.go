@@ -198,7 +198,8 @@ func TestPluginGrantsChannels(t *testing.T) {
 	join("team-2", "none", `"code":"denied"`)
 	join("team-token", "none", `"joined"`)
 
-	// A reload that takes the right to grant away ends these grants, and no others, without asking again.
+	// A reload that takes the right to grant away ends these grants, and no others, without asking
+	// again.
 	reload := mustLoad(t, strings.Replace(gatedSite(c.handler(t).Plugins[0].Path, "grants"), "grants", "", 1))
 	before := c.app.hub.InEffect()
 	reload.app.hub.Offer(reload.snapshot())

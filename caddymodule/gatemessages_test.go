@@ -205,7 +205,8 @@ func TestReplacementsAreBoundedTogether(t *testing.T) {
 	}
 }
 
-// The copies for the backend have what the channel gets, also in the mode in which nobody else gets it.
+// The copies for the backend have what the channel gets, also in the mode in which nobody else gets
+// it.
 func TestCopiesHaveWhatReplacesTheMessage(t *testing.T) {
 	got := make(chan string, 10)
 	backend := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

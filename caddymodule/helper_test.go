@@ -223,8 +223,8 @@ func startDraining(t testing.TB, h *Handler) {
 	h.app.hub.StartDrain(s, true)
 }
 
-// startLogged loads a Caddyfile and settles its sites, as a start does, and returns the error and the
-// warnings, without those about missing API keys.
+// startLogged loads a Caddyfile and settles its sites, as a start does, and returns the error and
+// the warnings, without those about missing API keys.
 func startLogged(t *testing.T, caddyfile string) (warnings string, err error) {
 	t.Helper()
 	log := filepath.Join(t.TempDir(), "log")

@@ -297,8 +297,8 @@ func TestReloadAfterAFailedChange(t *testing.T) {
 	d.expect(t)
 }
 
-// The cluster of another deployment is joined before the old one is left, if both can be. A pod that
-// stays in its deployment says that it is back soon.
+// The cluster of another deployment is joined before the old one is left, if both can be. A pod
+// that stays in its deployment says that it is back soon.
 func TestClusterIsReplaced(t *testing.T) {
 	taken := fmt.Errorf("listening: %w", syscall.EADDRINUSE)
 	renamed := strings.Replace(clustered(overNATS), "pod web-1", "pod web-2", 1)

@@ -21,24 +21,24 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// PluginConfig is one plugin of a site: a WebAssembly module that decides about logins, channels, joins
-// and messages, and changes what answers and browsers show.
+// PluginConfig is one plugin of a site: a WebAssembly module that decides about logins, channels,
+// joins and messages, and changes what answers and browsers show.
 type PluginConfig struct {
-	// The file of the module. A relative path is relative to the working directory. Placeholders are
-	// allowed.
+	// The file of the module. A relative path is relative to the working directory. Placeholders
+	// are allowed.
 	Path string `json:"path,omitempty"`
 
-	// The plugin's name in logs and metrics: 1 to 64 letters, digits, '.', '-' and '_', unique within
-	// the site. Default: the name of the file without `.wasm`, followed by a number if it is not
-	// unique.
+	// The plugin's name in logs and metrics: 1 to 64 letters, digits, '.', '-' and '_', unique
+	// within the site. Default: the name of the file without `.wasm`, followed by a number if it is
+	// not unique.
 	Name string `json:"name,omitempty"`
 
 	// An object for the plugin, passed before its first call. Known placeholders in its texts are
 	// replaced. Default: `{}`.
 	Config json.RawMessage `json:"config,omitempty"`
 
-	// The result of a failure: `deny` refuses the connection, the join or the message, or withholds the
-	// answer; `pass` continues as if the plugin did not exist. Default: `deny`.
+	// The result of a failure: `deny` refuses the connection, the join or the message, or withholds
+	// the answer; `pass` continues as if the plugin did not exist. Default: `deny`.
 	OnFailure string `json:"on_failure,omitempty"`
 
 	// The SHA-256 hash that the file must have, in hexadecimal. Default: any.
@@ -48,7 +48,8 @@ type PluginConfig struct {
 	// sha256.
 	Watch bool `json:"watch,omitempty"`
 
-	// Whether all hosts use the same instances. The plugin then does not learn which host it serves.
+	// Whether all hosts use the same instances. The plugin then does not learn which host it
+	// serves.
 	Shared bool `json:"shared,omitempty"`
 
 	// Whether the hook connect may grant channels to users who log in.
@@ -78,15 +79,15 @@ type PluginConfig struct {
 	// The maximum number of steps of a call of classify or authorize. Default: 1000000.
 	ClassifyBudget int64 `json:"classify_budget,omitempty"`
 
-	// The maximum number of steps of a call of members for each user, in addition to 1000000 for the
-	// call. Default: 200000.
+	// The maximum number of steps of a call of members for each user, in addition to 1000000 for
+	// the call. Default: 200000.
 	MembersBudget int64 `json:"members_budget,omitempty"`
 
 	// The maximum number of steps of a call of connect. Default: 5000000.
 	ConnectBudget int64 `json:"connect_budget,omitempty"`
 
-	// The maximum number of steps of a call of message, in addition to 100 for each byte of the message.
-	// Default: 1000000.
+	// The maximum number of steps of a call of message, in addition to 100 for each byte of the
+	// message. Default: 1000000.
 	MessageBudget int64 `json:"message_budget,omitempty"`
 
 	// The maximum number of steps of a call of shape. Default: 200000000.
@@ -96,12 +97,12 @@ type PluginConfig struct {
 	// Default: `5ms`.
 	ClassifyTimeout caddy.Duration `json:"classify_timeout,omitempty"`
 
-	// The maximum time of a call of message, including the wait for an instance, and of a call of connect, or
-	// of members for browsers, without it. Default: `10ms`.
+	// The maximum time of a call of message, including the wait for an instance, and of a call of
+	// connect, or of members for browsers, without it. Default: `10ms`.
 	MessageTimeout caddy.Duration `json:"message_timeout,omitempty"`
 
-	// The maximum time of any other call of members, or of shape, including the wait, and of the wait of
-	// connect. Default: `250ms`.
+	// The maximum time of any other call of members, or of shape, including the wait, and of the
+	// wait of connect. Default: `250ms`.
 	ShapeTimeout caddy.Duration `json:"shape_timeout,omitempty"`
 }
 
@@ -251,8 +252,8 @@ func (h *Handler) loadPlugins(ctx context.Context) (*pluginhost.Set, error) {
 	return h.app.hub.Plugins.Load(ctx, h.app.PluginMemory, specs, h.rollcall.Site.Logger)
 }
 
-// serves reports whether the handler's site serves a host. Unless its configuration is in effect, it may
-// serve any.
+// serves reports whether the handler's site serves a host. Unless its configuration is in effect,
+// it may serve any.
 func (h *Handler) serves(host string) bool {
 	now := h.app.hub.InEffect()
 	if now == nil || now.Retired != &h.app.stopped {

@@ -29,8 +29,8 @@ func (h *Handler) userOf() func(*http.Request) (presence.User, error) {
 
 var defaultUser = &UserPlaceholders{ID: "{http.auth.user.id}", Email: "{http.auth.user.email}"}
 
-// of returns the user of a request, without an ID for an anonymous request. It returns an error for a
-// user that cannot be one.
+// of returns the user of a request, without an ID for an anonymous request. It returns an error for
+// a user that cannot be one.
 func (u *UserPlaceholders) of(r *http.Request) (presence.User, error) {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	id := repl.ReplaceAll(u.ID, "")
@@ -122,8 +122,9 @@ func (h *Handler) provisionSite(ctx caddy.Context, s *site.Site) error {
 	return nil
 }
 
-// checkEffect refuses options that could never have an effect, because a reader of the configuration
-// would believe them. A plugin can add keys to users, and demand a grant for any channel.
+// checkEffect refuses options that could never have an effect, because a reader of the
+// configuration would believe them. A plugin can add keys to users, and demand a grant for any
+// channel.
 func (h *Handler) checkEffect(s *site.Site) error {
 	if len(h.Plugins) > 0 {
 		return nil

@@ -9,26 +9,29 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/pusher/app"
 )
 
-// Pusher serves clients and server libraries of the Pusher protocol: at `/app/KEY` and `/apps/ID`, at
-// the root of the site. They meet all others in the same channels.
+// Pusher serves clients and server libraries of the Pusher protocol: at `/app/KEY` and `/apps/ID`,
+// at the root of the site. They meet all others in the same channels.
 type Pusher struct {
-	// The apps. Several with the same ID are one app with several keys, so that keys can be rotated; the
-	// first signs webhooks.
+	// The apps. Several with the same ID are one app with several keys, so that keys can be
+	// rotated; the first signs webhooks.
 	Apps []*PusherApp `json:"apps,omitempty"`
 
-	// Client events that a connection may send in a second, up to 1000. Default: 0, clients send none.
+	// Client events that a connection may send in a second, up to 1000. Default: 0, clients send
+	// none.
 	ClientEvents int `json:"client_events,omitempty"`
 
 	// The pause after which clients send a ping, in whole seconds up to `1h`. Default: `2m`.
 	ActivityTimeout caddy.Duration `json:"activity_timeout,omitempty"`
 
-	// One more path below which the paths of the protocol are served, such as `/pusher`. Default: none.
+	// One more path below which the paths of the protocol are served, such as `/pusher`. Default:
+	// none.
 	Path string `json:"path,omitempty"`
 
 	// The maximum size of `user_info` in bytes, up to 2048 (2KiB). Default: 2048.
 	UserInfo int64 `json:"user_info,omitempty"`
 
-	// The maximum size of the data of an event in bytes, up to 262144 (256KiB), the maximum size of a message. Default: 10240 (10KiB).
+	// The maximum size of the data of an event in bytes, up to 262144 (256KiB), the maximum size of
+	// a message. Default: 10240 (10KiB).
 	EventSize int64 `json:"event_size,omitempty"`
 
 	// The events that one batch may have, up to 100. Default: 10.
@@ -43,19 +46,19 @@ type Pusher struct {
 	// Whether subscribers hear how many they are. Default: false.
 	SubscriptionCount bool `json:"subscription_count,omitempty"`
 
-	// Whether a connection that has signed in hears when users of its watchlist come and go. Default:
-	// false.
+	// Whether a connection that has signed in hears when users of its watchlist come and go.
+	// Default: false.
 	Watchlist bool `json:"watchlist,omitempty"`
 
 	// Whether connections without TLS are closed. Default: false.
 	TLSOnly bool `json:"tls_only,omitempty"`
 
-	// Which connections close when a backend terminates those of a user, in addition to the ones that are
-	// signed in: `members` are those that are a member as the user. Default: none.
+	// Which connections close when a backend terminates those of a user, in addition to the ones
+	// that are signed in: `members` are those that are a member as the user. Default: none.
 	Terminate string `json:"terminate,omitempty"`
 
-	// How `private-` channels are listed: `count` as the number of their connections, or `users` by those
-	// of their connections that have a user. Default: `count`.
+	// How `private-` channels are listed: `count` as the number of their connections, or `users` by
+	// those of their connections that have a user. Default: `count`.
 	PrivateChannels string `json:"private_channels,omitempty"`
 
 	// The member of `user_info` that has the e-mail address. Default: `email`.
@@ -76,8 +79,8 @@ type PusherApp struct {
 	// The secret that signs, with at least 16 bytes. Placeholders are allowed.
 	Secret string `json:"secret,omitempty"`
 
-	// The host that has the channels and users of the app: one of this site, or one that no other site
-	// has. Placeholders are allowed. Default: the host of each request.
+	// The host that has the channels and users of the app: one of this site, or one that no other
+	// site has. Placeholders are allowed. Default: the host of each request.
 	Host string `json:"host,omitempty"`
 }
 

@@ -249,8 +249,8 @@ func (p *Pusher) setLimits(c *app.Config) error {
 	return nil
 }
 
-// warnOfHosts warns of an app that has other channels by each name of a site with several: backends often
-// ask by another name than browsers do, and their events would get lost.
+// warnOfHosts warns of an app that has other channels by each name of a site with several: backends
+// often ask by another name than browsers do, and their events would get lost.
 func (a *App) warnOfHosts(of *site.Site) {
 	if of.Pusher == nil {
 		return

@@ -13,8 +13,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// servePusher answers a request of the Pusher protocol. It reports false for any other request, which
-// goes to the next handler: pages can be below /app/ and /apps/, too.
+// servePusher answers a request of the Pusher protocol. It reports false for any other request,
+// which goes to the next handler: pages can be below /app/ and /apps/, too.
 func (h *Handler) servePusher(w http.ResponseWriter, r *http.Request) bool {
 	if !h.hasApps() || !h.servesHost(r) {
 		return false
@@ -32,8 +32,8 @@ func (h *Handler) servePusher(w http.ResponseWriter, r *http.Request) bool {
 	return ok
 }
 
-// servesHost reports whether the site of the handler owns the host of a request. On a listener for many
-// hosts, another site can own it, whose pages have nothing to do with the apps of this one.
+// servesHost reports whether the site of the handler owns the host of a request. On a listener for
+// many hosts, another site can own it, whose pages have nothing to do with the apps of this one.
 func (h *Handler) servesHost(r *http.Request) bool {
 	own, err := h.app.settle()
 	if err != nil {
@@ -85,8 +85,8 @@ func (h *Handler) cutAppPath(path, part string) (string, bool) {
 	return strings.CutPrefix(path, h.Pusher.Path+part)
 }
 
-// isHandshake reports whether a request opens a websocket, also by HTTP/2 and HTTP/3 (RFC 8441 section
-// 4), where the answer says that it has to use HTTP/1.1.
+// isHandshake reports whether a request opens a websocket, also by HTTP/2 and HTTP/3 (RFC 8441
+// section 4), where the answer says that it has to use HTTP/1.1.
 func isHandshake(r *http.Request) bool {
 	if r.Method == http.MethodConnect {
 		return r.Header.Get(":protocol") == "websocket" || r.Proto == "websocket"
@@ -114,8 +114,8 @@ func isSecure(r *http.Request) bool {
 	return trusted && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
 }
 
-// appFront is a front for websockets that can be for the host that an app is pinned to, and not for the
-// one of the request. In the configuration of the handler, both belong to the same block.
+// appFront is a front for websockets that can be for the host that an app is pinned to, and not for
+// the one of the request. In the configuration of the handler, both belong to the same block.
 type appFront struct{ *front }
 
 // Owner implements gateway.Door.

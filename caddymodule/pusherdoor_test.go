@@ -14,7 +14,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
-// front serves the only server of a configuration over loopback TCP, with its whole chain of handlers.
+// front serves the only server of a configuration over loopback TCP, with its whole chain of
+// handlers.
 func (c configured) front(t *testing.T) *httptest.Server {
 	t.Helper()
 	if len(c.http.Servers) != 1 {
@@ -109,7 +110,8 @@ func (c appClient) subscribe(t *testing.T, channel, data string, key *app.Key) e
 
 var testKey = &app.Key{Key: "key-a", Secret: []byte(testSecret)}
 
-// Clients get to an app of their site, at the root and below the option path. Everything else goes on.
+// Clients get to an app of their site, at the root and below the option path. Everything else goes
+// on.
 func TestSocketsOfApps(t *testing.T) {
 	server := mustLoad(t, "{\nauto_https off\n}\nhttp://a.example.com {\nrollcall {\npusher {\n"+testApp+"\napp 102 key-b "+testSecret+"\npath /pusher\n}\n}\n"+
 		"respond \"page\" 203\n}\nhttp://b.example.com {\nrollcall {\npusher {\napp 103 key-c "+testSecret+"\n}\n}\n}\n"+

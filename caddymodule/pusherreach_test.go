@@ -17,8 +17,8 @@ func start(t *testing.T, caddyfile string) error {
 	return err
 }
 
-// Caddyfiles in which no client or backend of the Pusher protocol would reach rollcall do not start, or
-// start with a warning.
+// Caddyfiles in which no client or backend of the Pusher protocol would reach rollcall do not
+// start, or start with a warning.
 func TestWhatKeepsClientsOfPusherFromRollcall(t *testing.T) {
 	const (
 		rollcall = "rollcall {\napi_key k\npusher {\n" + testApp + "\n}\n}"

@@ -16,8 +16,8 @@ func pusherSite(lines string) string {
 	return site + "pusher {\n" + lines + "\n}\n}\n}"
 }
 
-// A reload keeps the connections of the apps that it keeps, whatever their keys, and closes those of all
-// others.
+// A reload keeps the connections of the apps that it keeps, whatever their keys, and closes those
+// of all others.
 func TestReloadsOfApps(t *testing.T) {
 	const old, next = "app 101 key-a " + testSecret, "app 101 key-n " + otherSecret
 	oldKey, nextKey := testKey, &app.Key{Key: "key-n", Secret: []byte(otherSecret)}

@@ -16,8 +16,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/pusher/app"
 )
 
-// callApp sends a request to the HTTP API of an app, signed for the path signed, and returns the status
-// and the body.
+// callApp sends a request to the HTTP API of an app, signed for the path signed, and returns the
+// status and the body.
 func callApp(t *testing.T, server *httptest.Server, host, method, path, signed, body string, key *app.Key) (int, string) {
 	t.Helper()
 	query := fmt.Sprintf("auth_key=%s&auth_timestamp=%d&auth_version=1.0", key.Key, time.Now().Unix())

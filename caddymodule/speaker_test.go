@@ -139,8 +139,8 @@ func siteWithEvents(url string) string {
 		"\n\t\t\ttypes channel.occupied channel.vacated member.joined member.left user.online user.offline\n\t\t}\n\t}\n}"
 }
 
-// TestEventsOfOnePod follows a pod through a reload that takes events away, one that brings them back,
-// and a stop.
+// TestEventsOfOnePod follows a pod through a reload that takes events away, one that brings them
+// back, and a stop.
 func TestEventsOfOnePod(t *testing.T) {
 	dataFolder(t)
 	heard := newHearer(t)

@@ -89,8 +89,8 @@ func sent(t *testing.T, with func(text string) message.Message, text string) boo
 func received(t *testing.T, with func(text string) message.Message, text string) bool {
 	t.Helper()
 	codec, most := message.NewCodec(""), min(len(text), 200)
-	// A placeholder of the same length is encoded and then replaced, and with it the length of a text
-	// that is too long.
+	// A placeholder of the same length is encoded and then replaced, and with it the length of a
+	// text that is too long.
 	pad := strings.Repeat("x", most)
 	payload, err := codec.Append(nil, "subject", fromPod, with(pad))
 	if err != nil {

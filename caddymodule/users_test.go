@@ -126,8 +126,8 @@ func TestEndpointsAnswerAsTheReference(t *testing.T) {
 	})
 }
 
-// With includeInfo, users have what else is known of them, before plugins see them; without, answers
-// are as before.
+// With includeInfo, users have what else is known of them, before plugins see them; without,
+// answers are as before.
 func TestEndpointsIncludeInfoIfRequested(t *testing.T) {
 	for name, plugin := range map[string]string{"no plugin": "", "plugin": "plugin " + assemble(t, "mask")} {
 		t.Run(name, func(t *testing.T) {

@@ -18,27 +18,28 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 )
 
-// PusherWebhook is a receiver of Pusher's webhooks. They are signed with the first key of the app that
-// the host has.
+// PusherWebhook is a receiver of Pusher's webhooks. They are signed with the first key of the app
+// that the host has.
 type PusherWebhook struct {
-	// The URL that webhooks are sent to with POST: https, or http for a receiver on a private network.
-	// Placeholders are allowed.
+	// The URL that webhooks are sent to with POST: https, or http for a receiver on a private
+	// network. Placeholders are allowed.
 	URL string `json:"url,omitempty"`
 
 	// The names of the events that are sent: `channel_occupied`, `channel_vacated`, `member_added`,
-	// `member_removed`, `client_event`, `cache_miss` and `subscription_count`. Default: the first four.
+	// `member_removed`, `client_event`, `cache_miss` and `subscription_count`. Default: the first
+	// four.
 	Events []string `json:"events,omitempty"`
 
-	// The time after which an event that cannot be delivered is given up, from `5m`. Default: never, until
-	// the queue is full.
+	// The time after which an event that cannot be delivered is given up, from `5m`. Default:
+	// never, until the queue is full.
 	Keep caddy.Duration `json:"keep,omitempty"`
 
 	// The time that the receiver has for an answer, up to `1m`. Default: `10s`.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// The maximum size of the queue on disk for each host, in bytes, from 65536 (64KiB) to 1073741824
-	// (1GiB). When it is full, events are dropped, and what is there is sent again later. Default: 67108864
-	// (64MiB).
+	// The maximum size of the queue on disk for each host, in bytes, from 65536 (64KiB) to
+	// 1073741824 (1GiB). When it is full, events are dropped, and what is there is sent again
+	// later. Default: 67108864 (64MiB).
 	Queue int64 `json:"queue,omitempty"`
 }
 
@@ -62,8 +63,8 @@ func (w *PusherWebhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	})
 }
 
-// receiver returns the receiver that the configuration describes, without the key of an app. No error
-// shows any part of the URL, which can have a secret.
+// receiver returns the receiver that the configuration describes, without the key of an app. No
+// error shows any part of the URL, which can have a secret.
 func (w *PusherWebhook) receiver(logger *zap.Logger) (*events.Receiver, error) {
 	to := &backend.Endpoint{Timeout: time.Duration(w.Timeout), Queue: w.Queue, Patience: hooks.MinKeep, Keep: time.Duration(w.Keep)}
 	var err error
@@ -90,8 +91,8 @@ func (w *PusherWebhook) receiver(logger *zap.Logger) (*events.Receiver, error) {
 	return r, nil
 }
 
-// provisionWebhooks sets the receivers of hosts with an app. The receivers of other events are set, and
-// the apps are.
+// provisionWebhooks sets the receivers of hosts with an app. The receivers of other events are set,
+// and the apps are.
 func (h *Handler) provisionWebhooks(s *site.Site) error {
 	list := h.Pusher.Webhooks
 	var receivers []*events.Receiver
@@ -133,7 +134,8 @@ func (h *Handler) provisionWebhooks(s *site.Site) error {
 	return nil
 }
 
-// webhooksSum changes with everything that is configured about webhooks but keys, which begin no epoch.
+// webhooksSum changes with everything that is configured about webhooks but keys, which begin no
+// epoch.
 func webhooksSum(list []*PusherWebhook, receivers []*events.Receiver, of site.Webhooks) uint64 {
 	sum := receiversSum(list, receivers)
 	for host := range of {

@@ -43,8 +43,8 @@ func TestWebhookOptionsThatAreRefused(t *testing.T) {
 	}
 }
 
-// Webhooks of a host are signed with the first key of the app that is pinned to it, or else of the first
-// that is not.
+// Webhooks of a host are signed with the first key of the app that is pinned to it, or else of the
+// first that is not.
 func TestWebhooksOfHosts(t *testing.T) {
 	const hook = "webhook https://app.example.com/pusher"
 	for _, test := range []struct {
@@ -94,8 +94,8 @@ func TestWebhooksOfHosts(t *testing.T) {
 	}
 }
 
-// hookHearer is a receiver of webhooks that keeps the greatest number of each channel, and drops what is
-// not greater.
+// hookHearer is a receiver of webhooks that keeps the greatest number of each channel, and drops
+// what is not greater.
 type hookHearer struct {
 	*httptest.Server
 	mu      sync.Mutex
@@ -171,7 +171,8 @@ func portalHooks(lines ...string) string {
 
 const allWebhooks = "{\nevents channel_occupied channel_vacated member_added member_removed client_event cache_miss subscription_count\n}"
 
-// TestWebhooksOfOnePod hears of clients of both protocols, and of a reload that gives the app another key.
+// TestWebhooksOfOnePod hears of clients of both protocols, and of a reload that gives the app
+// another key.
 func TestWebhooksOfOnePod(t *testing.T) {
 	dataFolder(t)
 	heard := newHookHearer(t, testKey)

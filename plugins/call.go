@@ -69,8 +69,8 @@ const (
 	decisionBits      = decisionKind | decisionHidden | decisionCountOnly | decisionGrant
 )
 
-// opensGranted reports whether a plugin calls a channel anonymous that needs a grant by the patterns
-// of the site.
+// opensGranted reports whether a plugin calls a channel anonymous that needs a grant by the
+// patterns of the site.
 func opensGranted(r *codec.Request, result int64) bool {
 	return r.Flags&codec.FlagGranted != 0 && Kind(result&decisionKind) == Anonymous
 }

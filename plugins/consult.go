@@ -68,7 +68,8 @@ func (p *pool) consult(x *consultation) (result []byte, refused bool, f *fault) 
 	return result, refused, nil
 }
 
-// size returns the size of the input, in bytes. It returns false if a text of the request is too long.
+// size returns the size of the input, in bytes. It returns false if a text of the request is too
+// long.
 func (x *consultation) size() (int, bool) {
 	if x.request == nil {
 		return len(x.text), true
@@ -120,9 +121,9 @@ func (in *instance) consult(x *consultation, size int) (result []byte, refused b
 	return bytes.Clone(view), false, nil
 }
 
-// acquireFor returns a slot for a call of connect or message, owned by the caller. The wait of a message is a
-// part of the timeout. A login waits longer, before the timeout begins: with two instances, one serves all logins, and
-// a crowd that returns would be refused.
+// acquireFor returns a slot for a call of connect or message, owned by the caller. The wait of a
+// message is a part of the timeout. A login waits longer, before the timeout begins: with two
+// instances, one serves all logins, and a crowd that returns would be refused.
 func (p *pool) acquireFor(h Hook) (*slot, *fault) {
 	if h == HookConnect {
 		return p.acquireSpare(p.plugin.limits.ShapeTimeout)
@@ -133,17 +134,17 @@ func (p *pool) acquireFor(h Hook) (*slot, *fault) {
 	return p.acquire(p.plugin.limits.MessageTimeout)
 }
 
-// sparePoll is how often acquireSpare looks for an instance. It does not wait like acquire, because it
-// would take the signals of joins.
+// sparePoll is how often acquireSpare looks for an instance. It does not wait like acquire, because
+// it would take the signals of joins.
 const sparePoll = time.Millisecond
 
-// maxPolling is the maximum number of logins that look at the same time. A crowd of them would use a
-// processor for nothing.
+// maxPolling is the maximum number of logins that look at the same time. A crowd of them would use
+// a processor for nothing.
 const maxPolling = 16
 
-// acquireSpare is acquire, except that it leaves the last free instance to other calls, and that the wait does not
-// count as a part of the call: strangers can open connections, and joins must not wait for them. A plugin with one
-// instance has none to leave.
+// acquireSpare is acquire, except that it leaves the last free instance to other calls, and that
+// the wait does not count as a part of the call: strangers can open connections, and joins must not
+// wait for them. A plugin with one instance has none to leave.
 func (p *pool) acquireSpare(timeout time.Duration) (*slot, *fault) {
 	busy := func() *fault {
 		return faultf(ReasonBusy, "no instance became free within %v, with another one left for joins; the limit is %s",

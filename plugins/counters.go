@@ -40,7 +40,8 @@ type counterShard struct {
 type CountersSnapshot struct {
 	// OK counts the calls that succeeded, by hook.
 	OK [hookCount]uint64
-	// Refused counts the calls of connect and message, among OK, that refused what they were asked about.
+	// Refused counts the calls of connect and message, among OK, that refused what they were asked
+	// about.
 	Refused [hookCount]uint64
 	// Failed counts the calls that failed, by hook and by the index of the reason in [Reasons].
 	Failed [hookCount][len(Reasons)]uint64

@@ -15,7 +15,8 @@ const (
 )
 
 // Counts holds the counters that a plugin names and counts itself, for all hosts. The zero value is
-// ready. The embedder owns it, so that it outlives plugins and reloads. A Counts must not be copied.
+// ready. The embedder owns it, so that it outlives plugins and reloads. A Counts must not be
+// copied.
 type Counts struct {
 	// byName is replaced when a name is added, with mu held.
 	byName  atomic.Pointer[map[string]*atomic.Uint64]
@@ -39,7 +40,8 @@ func (c *Counts) load() map[string]*atomic.Uint64 {
 	return nil
 }
 
-// counter returns the counter with the name. It returns nil if there are too many; first is set once.
+// counter returns the counter with the name. It returns nil if there are too many; first is set
+// once.
 func (c *Counts) counter(name []byte) (n *atomic.Uint64, first bool) {
 	if n = c.load()[string(name)]; n != nil {
 		return n, false

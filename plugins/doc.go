@@ -1,5 +1,5 @@
-// Package plugins runs WebAssembly modules that decide about logins, channels, joins and messages, and
-// change what answers and browsers show.
+// Package plugins runs WebAssembly modules that decide about logins, channels, joins and messages,
+// and change what answers and browsers show.
 //
 // # Usage
 //

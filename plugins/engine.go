@@ -28,7 +28,8 @@ type EngineConfig struct {
 	// Memory is the maximum for all instances together, in bytes: the pages that they have written,
 	// where the system can tell. Their linear memories may be four times as large. Default: 1 GiB.
 	Memory int64
-	// Stores holds what plugins store. Default: new ones, which end with the handles on the plugins.
+	// Stores holds what plugins store. Default: new ones, which end with the handles on the
+	// plugins.
 	Stores *Stores
 	// WithoutImages makes each instance fill its memory by itself. Otherwise, on Linux, those of a
 	// plugin with 64 KiB of data or more share the pages that they do not write to.
@@ -38,8 +39,8 @@ type EngineConfig struct {
 	Logger *zap.Logger
 	// Now is the clock of the guests and of what they store. Default: time.Now.
 	Now func() time.Time
-	// Profile counts the steps of the functions of all plugins that are loaded. It needs CacheDir to
-	// be empty. Default: nothing is counted, which costs nothing.
+	// Profile counts the steps of the functions of all plugins that are loaded. It needs CacheDir
+	// to be empty. Default: nothing is counted, which costs nothing.
 	Profile *Profile
 }
 
@@ -100,7 +101,8 @@ func NewEngine(c EngineConfig) (*Engine, error) {
 // start is the moment from which clock counts, the same for all engines.
 var start = time.Now()
 
-// clock returns the time by which stored entries expire, in nanoseconds. The real clock is monotonic.
+// clock returns the time by which stored entries expire, in nanoseconds. The real clock is
+// monotonic.
 func (e *Engine) clock() int64 { return int64(e.config.Now().Sub(start)) }
 
 // errEngineClosed is returned by Load after Close.
@@ -154,8 +156,8 @@ func (e *Engine) Report() []Report {
 	return reports
 }
 
-// ResetBreakers closes the breakers of the loaded plugins of this name for a host, as [HostReport] names
-// it, so that the next call is made. It returns false if there are none.
+// ResetBreakers closes the breakers of the loaded plugins of this name for a host, as [HostReport]
+// names it, so that the next call is made. It returns false if there are none.
 func (e *Engine) ResetBreakers(name, host string) (found bool) {
 	e.mu.Lock()
 	cores := e.allCores()
@@ -209,8 +211,8 @@ type HostReport struct {
 	// LastFailure is the text of the latest.
 	Failures    uint64 `json:"failures"`
 	LastFailure string `json:"last_failure,omitempty"`
-	// StoreBytes and StoreEntries are the size of what the plugin stores for the host, as it counts for
-	// Limits.KV. Plugins with one name share a store: it is in one of their reports.
+	// StoreBytes and StoreEntries are the size of what the plugin stores for the host, as it counts
+	// for Limits.KV. Plugins with one name share a store: it is in one of their reports.
 	StoreBytes   int64 `json:"store_bytes,omitempty"`
 	StoreEntries int   `json:"store_entries,omitempty"`
 }

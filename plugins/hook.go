@@ -99,8 +99,8 @@ type Decision struct {
 	// CountOnly channels need a login and are listed with a number only. One plugin that says so is
 	// enough.
 	CountOnly bool
-	// Grant says that the channel needs a login and a grant, whatever its kind. One plugin that says so is
-	// enough.
+	// Grant says that the channel needs a login and a grant, whatever its kind. One plugin that
+	// says so is enough.
 	Grant bool
 	// Failed says that a plugin failed whose policy is Pass: with it, the decision may be another.
 	Failed bool

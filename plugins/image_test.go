@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// bothWays calls f with an engine whose plugins all have images, where the system has them, and with
-// one whose plugins have none. It compares the results.
+// bothWays calls f with an engine whose plugins all have images, where the system has them, and
+// with one whose plugins have none. It compares the results.
 func bothWays(t *testing.T, f func(e *Engine) string) {
 	t.Helper()
 	with := newEngine(t, EngineConfig{})

@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// These tests do not run under the race detector either, see goguest_test.go: each compiles guests, and
-// no two calls run at once.
+// These tests do not run under the race detector either, see goguest_test.go: each compiles guests,
+// and no two calls run at once.
 
-// digestOf calls the hooks of a plugin for several hosts and returns a digest of what it said, and a
-// part of that.
+// digestOf calls the hooks of a plugin for several hosts and returns a digest of what it said, and
+// a part of that.
 func digestOf(t *testing.T, p *Plugin) string {
 	t.Helper()
 	c := NewChain(p)

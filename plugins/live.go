@@ -14,7 +14,8 @@ import (
 type Shown struct {
 	// ID is the key id of Record.
 	ID string
-	// Record is a JSON object with the key id and the shown keys. If it is empty, nobody sees the user.
+	// Record is a JSON object with the key id and the shown keys. If it is empty, nobody sees the
+	// user.
 	Record string
 	// Sender is Record without keys other than id and email.
 	Sender string

@@ -44,8 +44,8 @@ type Members struct {
 	places, sparePlaces []int
 	count, at, shown    int // users in the batch; of these returned by Next; of these not left out
 
-	// objects holds the JSON of the records in batch, and ends the end of each. After the last plugin
-	// of HookMembersLive, results holds them instead.
+	// objects holds the JSON of the records in batch, and ends the end of each. After the last
+	// plugin of HookMembersLive, results holds them instead.
 	objects []byte
 	ends    []int
 	results []Shown

@@ -38,8 +38,8 @@ func messageOf(key string, size int) []byte {
 	return fmt.Appendf(nil, `{%q:%q}`, key, bytes.Repeat([]byte{'x'}, size))
 }
 
-// BenchmarkMessage passes a message to a plugin that does not change it. Beside it is the copy of the
-// message alone.
+// BenchmarkMessage passes a message to a plugin that does not change it. Beside it is the copy of
+// the message alone.
 func BenchmarkMessage(b *testing.B) {
 	for _, size := range []int{100, 1 << 10, 16 << 10} {
 		message := messageOf("text", size)
@@ -66,8 +66,8 @@ func BenchmarkMessage(b *testing.B) {
 	}
 }
 
-// BenchmarkStore has a guest in C call the store a hundred times in a message. It reports the time of
-// one call, without the message.
+// BenchmarkStore has a guest in C call the store a hundred times in a message. It reports the time
+// of one call, without the message.
 func BenchmarkStore(b *testing.B) {
 	e := newEngine(b, EngineConfig{})
 	c := NewChain(load(b, e, Spec{Path: compiledGuest(b, "C")}))

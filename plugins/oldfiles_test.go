@@ -13,8 +13,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// Files of all SDKs that were built before there were connect, message and the store. They load without a
-// warning, answer as they did, and are not asked about logins and messages.
+// Files of all SDKs that were built before there were connect, message and the store. They load
+// without a warning, answer as they did, and are not asked about logins and messages.
 func TestFilesFromBeforeMessagesWorkUnchanged(t *testing.T) {
 	e := newEngine(t, EngineConfig{})
 	people := []User{{ID: "ada", Email: "ada@example.com"}, {ID: "sam", Email: "sam@staff.example"}}

@@ -115,8 +115,8 @@ type rehearsal struct {
 }
 
 // Rehearse calls f with a copy of the plugin. The copy has the same code, configuration and
-// budgets, but its own instances, breakers, counters and store. It logs nothing, always denies on failure,
-// and no call of a hook takes longer than timeout. f must not keep it.
+// budgets, but its own instances, breakers, counters and store. It logs nothing, always denies on
+// failure, and no call of a hook takes longer than timeout. f must not keep it.
 //
 // It returns the error of f. Handles on the same loaded plugin share it: f is called for the first
 // of them, and again only if its error was that of a context.

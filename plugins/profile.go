@@ -14,7 +14,8 @@ import (
 )
 
 // Profile counts the steps of each function of a guest. It is for authors of plugins: calls of an
-// engine with a profile take several times as long. The steps of a host function count for its caller.
+// engine with a profile take several times as long. The steps of a host function count for its
+// caller.
 type Profile struct {
 	mu        sync.Mutex
 	functions []*profiled
@@ -81,7 +82,8 @@ type FunctionSteps struct {
 	Named bool
 	// Calls is the number of calls.
 	Calls uint64
-	// Own are the steps of the function alone; Total includes those of the functions that it called.
+	// Own are the steps of the function alone; Total includes those of the functions that it
+	// called.
 	Own, Total int64
 }
 
@@ -101,9 +103,9 @@ func (p *Profile) Functions() []FunctionSteps {
 	return list
 }
 
-// WriteFolded writes a line for each stack of functions that used steps: the functions, the outermost
-// first, with semicolons between them, and the steps. This is the input of flamegraph.pl and of
-// speedscope.app.
+// WriteFolded writes a line for each stack of functions that used steps: the functions, the
+// outermost first, with semicolons between them, and the steps. This is the input of flamegraph.pl
+// and of speedscope.app.
 func (p *Profile) WriteFolded(w io.Writer) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -177,8 +179,8 @@ type running struct {
 	since int64 // steps left when the outermost began
 }
 
-// at returns the state of the instance that calls, and charges the steps since the last event to the
-// function that was running.
+// at returns the state of the instance that calls, and charges the steps since the last event to
+// the function that was running.
 func (p *Profile) at(ctx context.Context) *profileState {
 	in := ctx.(*callContext).instance
 	s := p.states[in]

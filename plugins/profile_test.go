@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// profiledGuest calls $slow twice, which calls $leaf; $deep calls itself for channels of five letters,
-// and traps for those of six.
+// profiledGuest calls $slow twice, which calls $leaf; $deep calls itself for channels of five
+// letters, and traps for those of six.
 var profiledGuest = guest(`
 	(func $leaf (local $i i32)
 		(local.set $i (i32.const 1000))
@@ -66,7 +66,8 @@ func TestProfile(t *testing.T) {
 			if failure, ok := errors.AsType[*Error](err); err != nil && (!ok || failure.Reason != ReasonTrap) || (err != nil) != (test.channel == "a trap") {
 				t.Fatal(err)
 			}
-			// An instance that trapped is replaced in the background, which calls the export of the buffer.
+			// An instance that trapped is replaced in the background, which calls the export of the
+			// buffer.
 			got := slices.DeleteFunc(profile.Functions(), func(f FunctionSteps) bool { return f.Name == exportBuffer })
 			if len(got) != len(test.want) {
 				t.Fatalf("got %+v, want %+v", got, test.want)

@@ -98,9 +98,9 @@ func (p *program) build(ctx context.Context, file []byte, limits Limits, e *Engi
 	return nil
 }
 
-// meter returns the metered module, without its data if they are in an image. An image is the memory
-// before any code has run: each instance runs its own start function and _initialize. One from
-// behind them would give the same random seeds to all hosts.
+// meter returns the metered module, without its data if they are in an image. An image is the
+// memory before any code has run: each instance runs its own start function and _initialize. One
+// from behind them would give the same random seeds to all hosts.
 func (p *program) meter(m *wasm.Module, e *Engine) []byte {
 	segments, ok := m.Data()
 	size := int64(0)

@@ -14,7 +14,8 @@ const (
 	recycleLeast = 4 * examineFirst
 	recycleAge   = 10 * time.Second
 	// recycleGrowth is how much memory an instance may have besides twice that of a new one;
-	// recycleSize is how much larger it may be where its pages cannot be counted. Both are in bytes.
+	// recycleSize is how much larger it may be where its pages cannot be counted. Both are in
+	// bytes.
 	recycleGrowth = 256 << 10
 	recycleSize   = 1 << 20
 	// recycleRate is the number of grown instances of a plugin that are replaced per second.
@@ -44,8 +45,8 @@ func (in *instance) examine(calls uint64) bool {
 	return size > in.fresh+recycleSize
 }
 
-// renew makes a new instance for a slot in the background; the old one serves until then. It reports
-// false if another one is being made for the host, or too many for the plugin.
+// renew makes a new instance for a slot in the background; the old one serves until then. It
+// reports false if another one is being made for the host, or too many for the plugin.
 func (p *pool) renew(s *slot) bool {
 	c := p.plugin
 	maker := &slot{}

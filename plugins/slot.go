@@ -23,8 +23,8 @@ type slot struct {
 	number   int
 	_        [64]byte
 
-	// others counts the calls of each hook except HookClassify, the cheapest, whose calls are the rest
-	// of those in state.
+	// others counts the calls of each hook except HookClassify, the cheapest, whose calls are the
+	// rest of those in state.
 	others [hookCount]atomic.Uint64
 
 	// steps is the global that the watchdog sets; nil while there is no instance.
@@ -86,7 +86,8 @@ func (s *slot) countCall(h Hook) {
 	}
 }
 
-// callsOf returns the number of calls of the hook so far. A running call may count for HookClassify.
+// callsOf returns the number of calls of the hook so far. A running call may count for
+// HookClassify.
 func (s *slot) callsOf(h Hook) uint64 {
 	if h != HookClassify {
 		return s.others[h].Load()

@@ -63,8 +63,8 @@ type Spec struct {
 	Limits Limits
 	// Logger logs failures and the guest's output. Default: the engine's.
 	Logger *zap.Logger
-	// CheckGrants checks the key channels in a result of connect, which is JSON. If nil, a result with
-	// this key is an invalid one.
+	// CheckGrants checks the key channels in a result of connect, which is JSON. If nil, a result
+	// with this key is an invalid one.
 	CheckGrants func(channels []byte) error
 	// Counters returns the counters of a host. It is called once for each host that the plugin
 	// serves, and again after the host was idle. For a shared plugin the host is "". Default: calls
@@ -72,8 +72,8 @@ type Spec struct {
 	Counters func(host string) *Counters
 	// Counts are the counters that the plugin names itself. Default: they are not reported.
 	Counts *Counts
-	// Serves reports whether the site of the plugin serves a host. What the plugin has stored for other
-	// hosts ends. It must be fast. If nil, every host is served.
+	// Serves reports whether the site of the plugin serves a host. What the plugin has stored for
+	// other hosts ends. It must be fast. If nil, every host is served.
 	Serves func(host string) bool
 }
 
@@ -148,18 +148,18 @@ type Limits struct {
 	ShapeBudget int64
 	// ConnectBudget is the number of steps for a call of connect. Default: 5 million.
 	ConnectBudget int64
-	// MessageBudget is the number of steps for a call of message, in addition to 100 for each byte of
-	// the message. Default: 1 million.
+	// MessageBudget is the number of steps for a call of message, in addition to 100 for each byte
+	// of the message. Default: 1 million.
 	MessageBudget int64
 
 	// ClassifyTimeout ends a call of classify or authorize. It includes the wait for an instance.
 	// Default: 5 ms.
 	ClassifyTimeout time.Duration
-	// MessageTimeout ends a call of message, including the wait for an instance, and a call of connect, or of
-	// members for [EndpointLive] or [EndpointEvents], without it. Default: 10 ms.
+	// MessageTimeout ends a call of message, including the wait for an instance, and a call of
+	// connect, or of members for [EndpointLive] or [EndpointEvents], without it. Default: 10 ms.
 	MessageTimeout time.Duration
-	// ShapeTimeout ends any other call of members, or of shape, including the wait for an instance. It also ends
-	// the wait of connect. Default: 250 ms.
+	// ShapeTimeout ends any other call of members, or of shape, including the wait for an instance.
+	// It also ends the wait of connect. Default: 250 ms.
 	ShapeTimeout time.Duration
 }
 

@@ -39,8 +39,8 @@ const (
 	storeGone
 )
 
-// store holds what one plugin stores for one host. The fields are guarded by mu, which is never held
-// while a guest runs or room is made.
+// store holds what one plugin stores for one host. The fields are guarded by mu, which is never
+// held while a guest runs or room is made.
 type store struct {
 	mu      sync.Mutex
 	gone    bool
@@ -102,8 +102,8 @@ func (s *store) get(key []byte, now int64) (item, bool) {
 	return item{}, false
 }
 
-// set stores a value until expires, or removes the key if expires is not after now. Without room the
-// old value stays.
+// set stores a value until expires, or removes the key if expires is not after now. Without room
+// the old value stays.
 func (s *store) set(key, value []byte, now, expires, quota int64) outcome {
 	e := s.find(key, now)
 	switch {
@@ -159,7 +159,8 @@ func boundedSum(a, b int64) int64 {
 	return min(max(sum, -largestSum), largestSum)
 }
 
-// reserve counts n bytes more, after removing expired entries if necessary. A negative n always fits.
+// reserve counts n bytes more, after removing expired entries if necessary. A negative n always
+// fits.
 func (s *store) reserve(n, now, quota int64) outcome {
 	for range 2 { // keeps the number of expired entries small without looking for them
 		s.expireFirst(now)
@@ -268,7 +269,8 @@ func (s *store) moveTo(b *memory.Budget) {
 	s.budget = b
 }
 
-// size returns the number of entries that have not expired, and their bytes. It removes expired ones.
+// size returns the number of entries that have not expired, and their bytes. It removes expired
+// ones.
 func (s *store) size(now int64) (entries int, bytes int64) {
 	for s.expire(now, sweepEntries) {
 	}

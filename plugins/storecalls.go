@@ -135,8 +135,8 @@ func (in *instance) charge(bytes int) {
 	}
 }
 
-// useStore calls f with the store of the plugin and the host. If the memory of the engine is too small,
-// it makes room for bytes, once, and calls f again.
+// useStore calls f with the store of the plugin and the host. If the memory of the engine is too
+// small, it makes room for bytes, once, and calls f again.
 func (in *instance) useStore(bytes int64, f func(s *store, now int64) outcome) outcome {
 	p := in.pool
 	c := p.plugin
@@ -170,7 +170,8 @@ func (in *instance) useStore(bytes int64, f func(s *store, now int64) outcome) o
 	return storeFull
 }
 
-// makeStoreRoom removes expired entries, and closes idle instances, until the engine has room for bytes.
+// makeStoreRoom removes expired entries, and closes idle instances, until the engine has room for
+// bytes.
 func (c *core) makeStoreRoom(bytes, now int64) bool {
 	if !c.stores.searches.allow() {
 		return false

@@ -26,7 +26,8 @@ var storeImports = []string{
 	`(import "rollcall" "count" (func $count (param i32 i32 i64)))`,
 }
 
-// keeper is a guest that stores in the hook message. Its texts are at 16, 64 and so on; 4096 is free.
+// keeper is a guest that stores in the hook message. Its texts are at 16, 64 and so on; 4096 is
+// free.
 func keeper(body string, texts ...string) string {
 	return keeperIn("rollcall_message", body, texts...)
 }
@@ -482,8 +483,8 @@ func TestAStoreOutlivesItsEngine(t *testing.T) {
 	}
 }
 
-// A host that leaves the configuration loses its store; when it returns, it begins with nothing. Calls
-// that are still running cannot store for it.
+// A host that leaves the configuration loses its store; when it returns, it begins with nothing.
+// Calls that are still running cannot store for it.
 func TestAHostThatLeavesLosesItsStore(t *testing.T) {
 	e := newEngine(t, EngineConfig{})
 	spec := Spec{Path: wat(t, limiter)}

@@ -12,8 +12,8 @@ const sweepEntries = 1000
 // searchRate is the number of searches for memory per second, which are often in vain.
 const searchRate = 10
 
-// Stores holds what plugins store, by plugin and host. It outlives engines. A store ends when no handle
-// on a plugin of its name is left that serves its host. Stores is safe for concurrent use.
+// Stores holds what plugins store, by plugin and host. It outlives engines. A store ends when no
+// handle on a plugin of its name is left that serves its host. Stores is safe for concurrent use.
 type Stores struct {
 	searches *bucket // for expired entries of all stores, and for idle instances
 
@@ -83,7 +83,8 @@ func (p *pluginStores) claimed(host string) bool {
 	return false
 }
 
-// open returns the store of a plugin and a host, charged to b. It returns nil if no handle claims it.
+// open returns the store of a plugin and a host, charged to b. It returns nil if no handle claims
+// it.
 func (st *Stores) open(plugin, host string, b *memory.Budget) *store {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -115,7 +116,8 @@ func (st *Stores) all() (list []*store) {
 	return list
 }
 
-// sweep removes expired entries, and stores without entries. It returns the number of remaining stores.
+// sweep removes expired entries, and stores without entries. It returns the number of remaining
+// stores.
 func (st *Stores) sweep(now int64) (left int) {
 	for _, s := range st.all() {
 		for s.expire(now, sweepEntries) {
@@ -134,7 +136,8 @@ func (st *Stores) sweep(now int64) (left int) {
 	return left
 }
 
-// expireAny removes expired entries of any store until enough reports true. It reports whether it did.
+// expireAny removes expired entries of any store until enough reports true. It reports whether it
+// did.
 func (st *Stores) expireAny(now int64, enough func() bool) bool {
 	for _, s := range st.all() {
 		for more := true; more; {

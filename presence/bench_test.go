@@ -250,8 +250,8 @@ func BenchmarkSend(b *testing.B) {
 	}
 }
 
-// BenchmarkGrantedJoin joins a channel that the last of 100 patterns of a token grants, and one that
-// needs no grant. The difference is to be at most 5 us.
+// BenchmarkGrantedJoin joins a channel that the last of 100 patterns of a token grants, and one
+// that needs no grant. The difference is to be at most 5 us.
 func BenchmarkGrantedJoin(b *testing.B) {
 	var patterns []string
 	for i := range 100 {

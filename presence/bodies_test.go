@@ -178,7 +178,8 @@ func TestMessageParts(t *testing.T) {
 	}
 }
 
-// A repetition is known to a pod that has delivered any part of the message, before it asks anybody.
+// A repetition is known to a pod that has delivered any part of the message, before it asks
+// anybody.
 func TestCheckFindsRepetitions(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	ann := w.connect("ann")

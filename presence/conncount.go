@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// CountEncoder is a [FrameEncoder] of connections that receive the number of listeners of a channel.
+// CountEncoder is a [FrameEncoder] of connections that receive the number of listeners of a
+// channel.
 type CountEncoder interface {
 	// SubscriptionCount builds the frame for a channel with n listeners on all pods.
 	SubscriptionCount(channel string, n int) []byte
@@ -17,8 +18,8 @@ const (
 	countPause    = 5 * time.Second
 )
 
-// connCounter sends the number of listeners of a channel to those with another encoding than the native
-// one. Unlike the count of [Diff], it has each connection of a user, and none that was lost.
+// connCounter sends the number of listeners of a channel to those with another encoding than the
+// native one. Unlike the count of [Diff], it has each connection of a user, and none that was lost.
 type connCounter struct {
 	sent  int
 	at    time.Time
@@ -30,8 +31,8 @@ func (h *Host) countsConns(ch *channel) bool {
 	return h.rules().SubscriptionCount && !strings.HasPrefix(ch.name, SignedMembersPrefix)
 }
 
-// startCount prepares to send a listener the number of listeners, and returns what the listener watches.
-// Only a watched channel knows those of other pods.
+// startCount prepares to send a listener the number of listeners, and returns what the listener
+// watches. Only a watched channel knows those of other pods.
 func (h *Host) startCount(m *membership, watch Watch) Watch {
 	ch := m.channel
 	if m.conn.encoding == 0 || m.may&MaySee == 0 || !h.countsConns(ch) {
@@ -43,8 +44,8 @@ func (h *Host) startCount(m *membership, watch Watch) Watch {
 	return max(watch, WatchCount)
 }
 
-// pushConnCount sends the number of listeners to the watchers if it has changed, and otherwise to those
-// from the index on, who are new.
+// pushConnCount sends the number of listeners to the watchers if it has changed, and otherwise to
+// those from the index on, who are new.
 func (h *Host) pushConnCount(ch *channel, from int) {
 	c := ch.connCounter
 	if !h.countsConns(ch) {

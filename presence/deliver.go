@@ -36,8 +36,8 @@ type span struct {
 	from, to int // in batch.frames
 }
 
-// add adds a frame for all listeners with the encoding, except for one if except is not nil, and except
-// for others.
+// add adds a frame for all listeners with the encoding, except for one if except is not nil, and
+// except for others.
 func (o *outgoing) add(e Encoding, frame []byte, except *Conn, also ...*Conn) {
 	p := o.append(e, frame)
 	if except != nil && except.encoding == e {
@@ -112,8 +112,8 @@ func (b *batch) queue(c *Conn) (flush bool) {
 	return flush
 }
 
-// enqueue adds a message to the outgoing ones of the channel, once in each encoding that a listener has.
-// The connection except, if not nil, does not receive it.
+// enqueue adds a message to the outgoing ones of the channel, once in each encoding that a listener
+// has. The connection except, if not nil, does not receive it.
 func (h *Host) enqueue(ch *channel, from Source, message []byte, except *Conn) {
 	var also []*Conn
 	if ch.following != nil {

@@ -10,8 +10,8 @@ type Member struct {
 	InfoTime   int64  // the same of the info, in nanoseconds; 0 if it was never set
 	StatusTime int64  // the same of the status
 	Shown      *Shown // decision of the pod's [Shower], only in a Delta; nil without a Shower
-	// Own says that the info is that of an [Identity]. It holds in the channel alone, in which it comes
-	// before that of the user, and can be any JSON value.
+	// Own says that the info is that of an [Identity]. It holds in the channel alone, in which it
+	// comes before that of the user, and can be any JSON value.
 	Own bool
 }
 

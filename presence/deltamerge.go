@@ -18,8 +18,8 @@ const (
 )
 
 // MergeDelta merges a Delta of another pod, so that the watchers of the channel see it. The Delta
-// may come from the network without validation: a wrong one affects only the part of its pod. Nothing
-// of it is retained.
+// may come from the network without validation: a wrong one affects only the part of its pod.
+// Nothing of it is retained.
 func (p Pods) MergeDelta(host HostName, channelName, pod string, d Delta) MergeResult {
 	result := Unwanted
 	if isRoster(channelName) {

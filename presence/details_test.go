@@ -118,8 +118,8 @@ func TestMergedListingsHaveTheLatestDetails(t *testing.T) {
 	}
 }
 
-// A user whose last connection has ended, and who is back before watchers of a busy channel have seen
-// that, has nothing of before: also not the status that waited to be shown.
+// A user whose last connection has ended, and who is back before watchers of a busy channel have
+// seen that, has nothing of before: also not the status that waited to be shown.
 func TestUserWhoIsBackHasNoDetailsOfBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, &Rules{})

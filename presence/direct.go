@@ -35,8 +35,8 @@ func directSize(m Message) int {
 	return size
 }
 
-// isDirect reports whether a message waits for those in direct: it is for users, or must not overtake
-// a message for users.
+// isDirect reports whether a message waits for those in direct: it is for users, or must not
+// overtake a message for users.
 func (h *Host) isDirect(m Message) bool {
 	return len(m.Users) > 0 || h.direct != nil && slices.ContainsFunc(m.Channels, isPrivate)
 }
@@ -86,8 +86,8 @@ func (h *Host) deliverDirect() {
 	}
 }
 
-// queueDirect queues a message for the next connections, and appends the outboxes to flush. It returns
-// false if no message is left.
+// queueDirect queues a message for the next connections, and appends the outboxes to flush. It
+// returns false if no message is left.
 func (h *Host) queueDirect(owed []Outbox) ([]Outbox, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -120,16 +120,16 @@ func (h *Host) queueDirect(owed []Outbox) ([]Outbox, bool) {
 	return owed, true
 }
 
-// queueTo queues a message to the private channel of a connection, and reports whether the caller must
-// flush its outbox.
+// queueTo queues a message to the private channel of a connection, and reports whether the caller
+// must flush its outbox.
 func (h *Host) queueTo(c *Conn, m *Message) (flush bool) {
 	frame := h.encodeMessage(c.encoding, c.id.PrivateChannel(), m.From, m.Body)
 	return frame != nil && c.out.Queue(frame, 1)
 }
 
-// receivers returns the connections on this pod that have one of the private channels, then those of
-// the users. Each user counts once, so a connection that logs in as another one meanwhile receives the
-// message once or not at all.
+// receivers returns the connections on this pod that have one of the private channels, then those
+// of the users. Each user counts once, so a connection that logs in as another one meanwhile
+// receives the message once or not at all.
 func (h *Host) receivers(m *Message) (to []receiver) {
 	for _, name := range m.Channels {
 		if c := h.privateConn(name); c != nil && c.id != m.Except {

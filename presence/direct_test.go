@@ -133,9 +133,9 @@ func (g gated) Queue(frames []byte, n int) bool {
 
 func (g gated) Flush() { <-g.gate }
 
-// While a message for very many connections is delivered, the host does other work between the turns.
-// A connection that leaves, or that changes its user, is left out; one that comes gets the message once
-// or not at all.
+// While a message for very many connections is delivered, the host does other work between the
+// turns. A connection that leaves, or that changes its user, is left out; one that comes gets the
+// message once or not at all.
 func TestManyConnectionsOfAUserTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, &Rules{})
@@ -311,8 +311,8 @@ func TestKeyIsKeptWithoutConnections(t *testing.T) {
 	})
 }
 
-// Above its limit, a host forgets its oldest key; above the limit of all, the oldest key of any host is
-// forgotten.
+// Above its limit, a host forgets its oldest key; above the limit of all, the oldest key of any
+// host is forgotten.
 func TestKeysAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var k messageKeys
@@ -372,7 +372,8 @@ func TestParseID(t *testing.T) {
 }
 
 // BenchmarkUserIndex reports what each user, with one connection that has joined nothing, takes in
-// memory besides the same connection without a user: the index by which a user's connections are found.
+// memory besides the same connection without a user: the index by which a user's connections are
+// found.
 func BenchmarkUserIndex(b *testing.B) {
 	const conns = 100_000
 	measure := func(user func(i int) *User) float64 {

@@ -14,15 +14,15 @@ type Outbox interface {
 	Flush()
 }
 
-// Encoding is the form of the frames of a connection: the index of their encoder among the arguments
-// of [NewRegistry]. 0 is the native one.
+// Encoding is the form of the frames of a connection: the index of their encoder among the
+// arguments of [NewRegistry]. 0 is the native one.
 type Encoding uint8
 
 // maxEncodings is the largest number of encoders of a registry.
 const maxEncodings = 4
 
-// EncodedOutbox is an [Outbox] that chooses the encoding of its frames. Any other one receives frames
-// of the native encoder. Encoding is called once, before the connection receives a frame.
+// EncodedOutbox is an [Outbox] that chooses the encoding of its frames. Any other one receives
+// frames of the native encoder. Encoding is called once, before the connection receives a frame.
 type EncodedOutbox interface {
 	Outbox
 	Encoding() Encoding
@@ -40,8 +40,9 @@ type Encoder interface {
 }
 
 // FrameEncoder builds frames. Its methods are called with the lock of a host held, so they must not
-// block or call this package. They must not retain messages or pointers to users. A method may return
-// several whole frames, joined in one slice, or nil if connections of its encoding receive nothing.
+// block or call this package. They must not retain messages or pointers to users. A method may
+// return several whole frames, joined in one slice, or nil if connections of its encoding receive
+// nothing.
 type FrameEncoder interface {
 	// Members encodes the members of a channel, for [Joined].
 	Members(users []View, hide Fields) []byte
@@ -50,9 +51,9 @@ type FrameEncoder interface {
 	// Left builds the answer to a leave, with ref. With a reason, it builds the frame that notifies
 	// a connection of its removal from a channel.
 	Left(ref, channel string, reason Reason) []byte
-	// Presence builds the frame that shows watchers a diff. In another encoding than the native one, a
-	// connection is not told that it has come or gone itself. If it has, the users of a diff come one by
-	// one: those who left, those who joined, then all who were updated.
+	// Presence builds the frame that shows watchers a diff. In another encoding than the native
+	// one, a connection is not told that it has come or gone itself. If it has, the users of a diff
+	// come one by one: those who left, those who joined, then all who were updated.
 	Presence(d Diff) []byte
 	// Message builds the frame for a message to a channel. The message is JSON.
 	Message(channel string, from Source, message []byte) []byte
@@ -72,8 +73,9 @@ type Joined struct {
 	// Unnamed reports that the channel has too many members to name them, see [Rules.MaxNames].
 	// Members is then nil.
 	Unnamed bool
-	// Self is the joiner as a member, with the ID by which it counts, if Members does not have it. Only
-	// joiners with another encoding than the native one have it. It is nil if the joiner is no member.
+	// Self is the joiner as a member, with the ID by which it counts, if Members does not have it.
+	// Only joiners with another encoding than the native one have it. It is nil if the joiner is no
+	// member.
 	Self *View
 }
 

@@ -100,8 +100,8 @@ func TestFramesAreBuiltOnceForEachEncodingInUse(t *testing.T) {
 	}
 }
 
-// A connection with another encoding has itself in the answer to its join whatever is shown, and hears
-// nothing of itself.
+// A connection with another encoding has itself in the answer to its join whatever is shown, and
+// hears nothing of itself.
 func TestJoinerKnowsItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rules := &Rules{Shower: newStage(), Classifier: classes{"count": {Kind: Authenticated, CountOnly: true}}}

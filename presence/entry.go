@@ -9,15 +9,15 @@ import (
 type Entry struct {
 	Watch Watch
 	Ref   string // as in [Conn.Join]
-	// Proof says that the backend has vouched for this connection in this channel. The connection has all
-	// permissions and needs no user, unless the class is Denied or the channel is another user's own one.
-	// It stays as long as that is so, whatever else the rules say later.
+	// Proof says that the backend has vouched for this connection in this channel. The connection
+	// has all permissions and needs no user, unless the class is Denied or the channel is another
+	// user's own one. It stays as long as that is so, whatever else the rules say later.
 	Proof bool
-	// Member is the user as which the connection counts in the channel. If nil, it counts as its own user,
-	// or as nobody.
+	// Member is the user as which the connection counts in the channel. If nil, it counts as its
+	// own user, or as nobody.
 	Member *Identity
-	// MaxMembers refuses a user that would be one more member than that, as far as this pod knows. 0: no
-	// limit.
+	// MaxMembers refuses a user that would be one more member than that, as far as this pod knows.
+	// 0: no limit.
 	MaxMembers int
 }
 
@@ -25,13 +25,14 @@ type Entry struct {
 type Identity struct {
 	ID    string
 	Email string // "" if it is not known
-	// Info is what else is shown of the user in this channel, as [CheckIdentityInfo] accepts it: any JSON
-	// value, or "" for nothing. The latest one of a membership of the user replaces [User].Info.
+	// Info is what else is shown of the user in this channel, as [CheckIdentityInfo] accepts it:
+	// any JSON value, or "" for nothing. The latest one of a membership of the user replaces
+	// [User].Info.
 	Info string
 }
 
-// Enter makes c a listener of the named channel like [Conn.Join]. Entering a channel again is not an
-// error: c then watches as the Entry says, and counts as its Member.
+// Enter makes c a listener of the named channel like [Conn.Join]. Entering a channel again is not
+// an error: c then watches as the Entry says, and counts as its Member.
 func (c *Conn) Enter(name string, e Entry) error {
 	h := c.host
 	h.mu.Lock()
@@ -96,8 +97,8 @@ func (i *Identity) clone() *Identity {
 	return &as
 }
 
-// who returns the ID as which a connection counts in a channel, and what is known of it; false if it
-// counts as nobody.
+// who returns the ID as which a connection counts in a channel, and what is known of it; false if
+// it counts as nobody.
 func (c *Conn) who(as *Identity) (User, bool) {
 	switch {
 	case as != nil:
@@ -147,7 +148,8 @@ func (h *Host) removeMembership(ch *channel, u *user, as *Identity, lost bool) {
 	}
 }
 
-// userNamed returns the user with the ID, which it creates if necessary. The caller makes it a member.
+// userNamed returns the user with the ID, which it creates if necessary. The caller makes it a
+// member.
 func (h *Host) userNamed(id string) *user {
 	u := h.users[id]
 	if u == nil {
@@ -157,8 +159,8 @@ func (h *Host) userNamed(id string) *user {
 	return u
 }
 
-// Identify is [Conn.Authenticate] for a user who is known because the connection enters a channel as u.
-// That is no login, see [Conn.SignedIn]. If c has a user, nothing changes.
+// Identify is [Conn.Authenticate] for a user who is known because the connection enters a channel
+// as u. That is no login, see [Conn.SignedIn]. If c has a user, nothing changes.
 func (c *Conn) Identify(u User, grants *Grants) error {
 	c.host.mu.Lock()
 	defer c.host.mu.Unlock()

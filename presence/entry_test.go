@@ -51,8 +51,8 @@ func waitSent(t *testing.T, c *client, want string) {
 	t.Errorf("no frame, want %q", want)
 }
 
-// A user who is logged in, and whose backend has signed for another connection, is one member: the info
-// of the membership is shown as long as there is one.
+// A user who is logged in, and whose backend has signed for another connection, is one member: the
+// info of the membership is shown as long as there is one.
 func TestLoginAndMembershipAreOneMember(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	watcher := w.connect("watcher")
@@ -202,7 +202,8 @@ func TestProofAsksTheAuthorizerAboutTheMember(t *testing.T) {
 	wantLines(t, w.channels(PerUser), "room [ada]")
 }
 
-// A proof needs no user. A channel that shows only a number counts each such connection, on all pods.
+// A proof needs no user. A channel that shows only a number counts each such connection, on all
+// pods.
 func TestUserlessConnectionsAreANumber(t *testing.T) {
 	w := newWorld(t, &Rules{Classifier: classes{"private-a": {Kind: Authenticated, CountOnly: true}}})
 	watcher := w.connect("watcher")

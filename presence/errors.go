@@ -10,21 +10,22 @@ var (
 	// ErrBadChannel is returned for a channel name that is empty, too long or not UTF-8, or that
 	// contains a control character or U+FFFD.
 	ErrBadChannel = errors.New("bad channel name")
-	// ErrReservedChannel is returned for a channel name that begins with PrivatePrefix, or with SignedPrefix
-	// if the rules are Signed.
+	// ErrReservedChannel is returned for a channel name that begins with PrivatePrefix, or with
+	// SignedPrefix if the rules are Signed.
 	ErrReservedChannel = errors.New("names that begin with " + PrivatePrefix + " are reserved")
 	errReservedSign    = &reservedError{}
 	// ErrLoginRequired is returned when an anonymous connection joins an authenticated channel.
 	ErrLoginRequired = errors.New("log in first: this channel is for authenticated users")
 	// ErrDenied is returned when the class denies all joins, or the authorizer refuses the user.
 	ErrDenied = errors.New("this channel cannot be joined")
-	// ErrGrantNeeded is returned when only a grant is missing, and [Rules].Kept may have one later. It
-	// is an ErrDenied, too.
+	// ErrGrantNeeded is returned when only a grant is missing, and [Rules].Kept may have one later.
+	// It is an ErrDenied, too.
 	ErrGrantNeeded error = &missingError{errMayNotJoin.text}
 	// ErrTooManyChannels is returned when the connection or the host has as many channels as its
 	// rules allow.
 	ErrTooManyChannels = errors.New("too many channels")
-	// ErrTooManyMembers is returned when a channel has as many members as [Entry].MaxMembers allows.
+	// ErrTooManyMembers is returned when a channel has as many members as [Entry].MaxMembers
+	// allows.
 	ErrTooManyMembers = errors.New("the channel has too many members")
 	// ErrUnavailable wraps the error of a classifier or an authorizer that failed. The same join
 	// may succeed later.

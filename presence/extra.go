@@ -152,8 +152,9 @@ func (h *Host) learn(u *user, e *extra) {
 	}
 }
 
-// timeAfter returns the time of a change of something that was set before, as Unix time in nanoseconds. It
-// is random within the millisecond, so that pods that compare times alone do not take two texts for one.
+// timeAfter returns the time of a change of something that was set before, as Unix time in
+// nanoseconds. It is random within the millisecond, so that pods that compare times alone do not
+// take two texts for one.
 func (h *Host) timeAfter(before int64) int64 {
 	const ms = int64(time.Millisecond)
 	return max(h.time()*ms, before+1) + rand.Int64N(ms) //nolint:gosec // guessing it is useless
@@ -162,7 +163,8 @@ func (h *Host) timeAfter(before int64) int64 {
 // time returns the time that all pods agree on, as Unix time in milliseconds.
 func (h *Host) time() int64 { return timeOf(h.relay) }
 
-// timeOf returns the time that all pods agree on by a relay, which is nil if this pod is the only one.
+// timeOf returns the time that all pods agree on by a relay, which is nil if this pod is the only
+// one.
 func timeOf(relay Relay) int64 {
 	if relay != nil {
 		return int64(relay.Clock())
@@ -180,10 +182,10 @@ type statusChange struct {
 	at     int64  // time at which it was set, if it waits
 }
 
-// SetStatus sets what the user of c says of itself on the host, as [CompactStatus] returns it; "" for
-// nothing. It holds for all connections of the user, on all pods, and ends with the last one. Of the
-// changes on a pod, others see at most one in a second, the latest, also if the user reconnects while
-// the host has another connection there.
+// SetStatus sets what the user of c says of itself on the host, as [CompactStatus] returns it; ""
+// for nothing. It holds for all connections of the user, on all pods, and ends with the last one.
+// Of the changes on a pod, others see at most one in a second, the latest, also if the user
+// reconnects while the host has another connection there.
 //
 // It returns ErrLoginRequired, ErrDenied or ErrClosed.
 func (c *Conn) SetStatus(status string) error {
@@ -333,8 +335,8 @@ func (h *Host) updateHide(rules *Rules) {
 	}
 }
 
-// hideNow hides the fields that the rules have begun to hide, before [Host.Reclassify] does: no frame
-// has them once the rules are in effect.
+// hideNow hides the fields that the rules have begun to hide, before [Host.Reclassify] does: no
+// frame has them once the rules are in effect.
 func (h *Host) hideNow() {
 	if rules := h.rules(); rules.Hide&^h.hide != 0 {
 		h.updateHide(rules)

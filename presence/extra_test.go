@@ -108,8 +108,8 @@ func TestInfoIsThatOfTheLatestLogin(t *testing.T) {
 	})
 }
 
-// Of changed statuses, a channel's frames have a bounded number of bytes in a second. All come in the
-// end, and nothing else waits for them.
+// Of changed statuses, a channel's frames have a bounded number of bytes in a second. All come in
+// the end, and nothing else waits for them.
 func TestStatusesOfAChannelAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, &Rules{Classifier: classes{"room": {Kind: Authenticated}}})
@@ -222,8 +222,8 @@ func TestLearnedStatusIsInTheNextDelta(t *testing.T) {
 	}
 }
 
-// detailed returns the part of a pod that has user a, with an info and a status that were set at the
-// time; an info of "" was never set.
+// detailed returns the part of a pod that has user a, with an info and a status that were set at
+// the time; an info of "" was never set.
 func detailed(clock uint64, info, status string, at int64) Delta {
 	d := whole(clock, 1, "a")
 	m := &d.Joined[0]

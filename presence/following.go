@@ -14,25 +14,25 @@ type CacheEncoder interface {
 
 // LastAsker is a [Relay] that asks other pods for the last event of cache channels.
 type LastAsker interface {
-	// AskLast asks the other pods that serve the host for the last event of a channel. The answer is
-	// passed to [Pods.LearnLast] with the ID, in any case and soon: joins wait for it. AskLast is
-	// called with the lock of the host held, so it must not block or call this package.
+	// AskLast asks the other pods that serve the host for the last event of a channel. The answer
+	// is passed to [Pods.LearnLast] with the ID, in any case and soon: joins wait for it. AskLast
+	// is called with the lock of the host held, so it must not block or call this package.
 	AskLast(host HostName, channel string, id uint64)
 }
 
 // askLastAgain is how long the answer of other pods holds if some have not answered.
 const askLastAgain = 5 * time.Second
 
-// following is the state of an active cache channel with a connection that receives its last event. As
-// long as the channel is active, this pod keeps each event of it. Only when it begins, other pods can
-// know an event that this one does not.
+// following is the state of an active cache channel with a connection that receives its last event.
+// As long as the channel is active, this pod keeps each event of it. Only when it begins, other
+// pods can know an event that this one does not.
 type following struct {
 	asked   uint64        // ID of the question to other pods; 0 if there is none
 	until   time.Duration // how long their answer holds, see Registry.now
 	learned uint64        // stamp of the event in their answer; this pod may receive it later
 	held    []heldJoin    // joins that wait for the answer
-	// answered has learned at the time at which the join of a listener was answered with the last event of
-	// the channel, unless it was 0.
+	// answered has learned at the time at which the join of a listener was answered with the last
+	// event of the channel, unless it was 0.
 	answered map[*membership]uint64
 
 	frame         []byte // last event for the encoding, shared by those who join
@@ -47,8 +47,8 @@ type heldJoin struct {
 	ref   string
 }
 
-// answerJoin answers the join of a membership, which is new or not. If it is to receive the last event
-// of the channel, which other pods are asked for, the answer waits for theirs.
+// answerJoin answers the join of a membership, which is new or not. If it is to receive the last
+// event of the channel, which other pods are asked for, the answer waits for theirs.
 func (h *Host) answerJoin(m *membership, isNew bool, watch Watch, ref string) {
 	ch := m.channel
 	watch = h.startCount(m, watch)
@@ -112,9 +112,9 @@ func (f *following) unhold(m *membership) {
 	}
 }
 
-// LearnLast answers the question with the ID, see [LastAsker]. found says that a pod keeps an event, and
-// complete that all pods have answered. The event may come from the network without validation; it is
-// not retained.
+// LearnLast answers the question with the ID, see [LastAsker]. found says that a pod keeps an
+// event, and complete that all pods have answered. The event may come from the network without
+// validation; it is not retained.
 func (p Pods) LearnLast(host HostName, channelName string, id uint64, e LastEvent, found, complete bool) {
 	p.r.withHost(host, func(h *Host) {
 		if h == nil {
@@ -136,7 +136,8 @@ func (p Pods) LearnLast(host HostName, channelName string, id uint64, e LastEven
 	})
 }
 
-// DoubtLast makes the next joins of cache channels ask other pods, because this pod may have missed events.
+// DoubtLast makes the next joins of cache channels ask other pods, because this pod may have missed
+// events.
 func (p Pods) DoubtLast() {
 	if p.r.last.ttl == nil {
 		return
@@ -214,8 +215,9 @@ func (h *Host) lastFrame(ch *channel, encoding Encoding) []byte {
 }
 
 // skipping returns the connections that do not receive a message: those that wait for the answer to
-// their join, which comes first. If the message is the last event, it follows the answer. An event that
-// follows the answer of other pods can arrive here later, or one before it; stamp is that of the message.
+// their join, which comes first. If the message is the last event, it follows the answer. An event
+// that follows the answer of other pods can arrive here later, or one before it; stamp is that of
+// the message.
 func (ch *channel) skipping(stamp uint64) (list []*Conn) {
 	f := ch.following
 	if stamp != 0 && stamp <= f.learned {

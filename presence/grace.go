@@ -14,8 +14,8 @@ type lossBatch struct {
 	conns int
 }
 
-// losses has what watchers of a channel still see of lost connections, until the grace period of each
-// has ended.
+// losses has what watchers of a channel still see of lost connections, until the grace period of
+// each has ended.
 type losses struct {
 	members graceHeap
 	batches []lossBatch   // in order of loss; empty if the channel is authenticated

@@ -5,7 +5,8 @@ import (
 	"testing/synctest"
 )
 
-// A member that is back within its grace period, by a membership with an identity, can be lost again.
+// A member that is back within its grace period, by a membership with an identity, can be lost
+// again.
 func TestGraceOfIdentities(t *testing.T) {
 	for name, info := range map[string]string{"the same": `{"n":1}`, "another description": `{"n":2}`} {
 		removed := `presence room seq=2 count=1 -a[{"n":1}]`

@@ -412,8 +412,8 @@ func TestRetryOfClassesEndsNoWait(t *testing.T) {
 	}
 }
 
-// When a classifier works again and a channel comes to need a grant, nobody asks authorize about those
-// who listen: they leave, and may join again.
+// When a classifier works again and a channel comes to need a grant, nobody asks authorize about
+// those who listen: they leave, and may join again.
 func TestProvisionalChannelComesToNeedAGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var works atomic.Bool

@@ -38,8 +38,8 @@ type Granter interface {
 	Granted(host HostName, channel string, user User) Permissions
 }
 
-// Grants is what a login grants by itself: the claim of its token, and what plugins have added. It must not be changed
-// after its first use. A nil *Grants grants nothing.
+// Grants is what a login grants by itself: the claim of its token, and what plugins have added. It
+// must not be changed after its first use. A nil *Grants grants nothing.
 type Grants struct {
 	// Claim is the name of the claim with the patterns. If [Rules].GrantsClaim is another one, the
 	// patterns grant nothing.
@@ -48,8 +48,8 @@ type Grants struct {
 	Plugins  []PluginGrants
 }
 
-// PluginGrants is what a plugin grants a login. Once [Rules].GrantPlugins does not have its name, the
-// patterns grant nothing, even if later rules have it again.
+// PluginGrants is what a plugin grants a login. Once [Rules].GrantPlugins does not have its name,
+// the patterns grant nothing, even if later rules have it again.
 type PluginGrants struct {
 	Plugin   string
 	Patterns []Grant
@@ -250,8 +250,8 @@ func (h *Host) expel(m *membership, reason Reason) {
 	m.conn.pushLeft("", m.channel.name, reason)
 }
 
-// HasAsked reports whether the connection listens to a channel and has a grant of the backend for it,
-// also if another grant covers that one at present.
+// HasAsked reports whether the connection listens to a channel and has a grant of the backend for
+// it, also if another grant covers that one at present.
 func (c *Conn) HasAsked(channel string) bool {
 	c.host.mu.Lock()
 	defer c.host.mu.Unlock()
@@ -286,8 +286,8 @@ func (c *Conn) Asked() []string {
 
 // SetAsked replaces what authorize has granted to the user of c in a channel: 0 if the answer was
 // no, or has expired. If c has no other grant, it is removed and receives a frame with
-// [ReasonDenied]. SetAsked returns false if c is no longer logged in as the user, or does not listen
-// to the channel.
+// [ReasonDenied]. SetAsked returns false if c is no longer logged in as the user, or does not
+// listen to the channel.
 func (c *Conn) SetAsked(user, name string, may Permissions) bool {
 	h := c.host
 	h.mu.Lock()

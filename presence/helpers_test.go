@@ -169,8 +169,8 @@ func refText(ref string) string {
 	return "#" + ref
 }
 
-// seenUsers returns users as frames show them: after the decision of a Shower, the e-mail address is
-// the record.
+// seenUsers returns users as frames show them: after the decision of a Shower, the e-mail address
+// is the record.
 func seenUsers(views []View) []User {
 	users := make([]User, len(views))
 	for i, v := range views {

@@ -104,9 +104,10 @@ func (h *Host) full() bool {
 }
 
 // Reclassify classifies the active channels of the host by its present rules, and judges the
-// permissions of their listeners. A listener that may no longer join is removed and receives a frame
-// with [ReasonDenied]. A channel whose classification fails keeps its class, and is classified again
-// later. The host is no longer retired. See [Registry.OnReclassified] for what follows.
+// permissions of their listeners. A listener that may no longer join is removed and receives a
+// frame with [ReasonDenied]. A channel whose classification fails keeps its class, and is
+// classified again later. The host is no longer retired. See [Registry.OnReclassified] for what
+// follows.
 func (h *Host) Reclassify() {
 	h.mu.Lock()
 	h.retired = false

@@ -25,17 +25,17 @@ const (
 // cachePrefixes begin the names of cache channels.
 var cachePrefixes = [...]string{"cache-", "private-cache-", "presence-cache-", "private-encrypted-cache-"}
 
-// IsCacheChannel reports whether the channel has a last event, which is sent to a connection with another
-// encoding than the native one when it joins.
+// IsCacheChannel reports whether the channel has a last event, which is sent to a connection with
+// another encoding than the native one when it joins.
 func IsCacheChannel(name string) bool {
 	return slices.ContainsFunc(cachePrefixes[:], func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
-// Keeping says that a message is kept as the last event of the cache channels among its channels. The
-// zero value says that it is not.
+// Keeping says that a message is kept as the last event of the cache channels among its channels.
+// The zero value says that it is not.
 type Keeping struct {
-	// Stamp orders the events of all pods: milliseconds of the cluster's clock, and below them bits that
-	// distinguish events of one millisecond.
+	// Stamp orders the events of all pods: milliseconds of the cluster's clock, and below them bits
+	// that distinguish events of one millisecond.
 	Stamp uint64
 	TTL   time.Duration // how long it is kept; at most MaxCacheTTL
 }
@@ -47,18 +47,19 @@ type LastEvent struct {
 	Body    []byte // see Message.Body
 }
 
-// KeepLast makes the registry keep the last event of cache channels. ttl returns for how long the events
-// of a host are kept: 0 for not at all, and at most [MaxCacheTTL]. It is called without a lock, from many
-// goroutines. KeepLast is called before the first message.
+// KeepLast makes the registry keep the last event of cache channels. ttl returns for how long the
+// events of a host are kept: 0 for not at all, and at most [MaxCacheTTL]. It is called without a
+// lock, from many goroutines. KeepLast is called before the first message.
 func (r *Registry) KeepLast(ttl func(HostName) time.Duration) { r.last.ttl = ttl }
 
-// OnCacheMiss sets a function that is called when a connection has joined a cache channel that has no
-// event. It is called with the lock of the host held, so it must not block or call this package.
+// OnCacheMiss sets a function that is called when a connection has joined a cache channel that has
+// no event. It is called with the lock of the host held, so it must not block or call this package.
 // OnCacheMiss is called before the first connection.
 func (r *Registry) OnCacheMiss(missed func(host HostName, channel string)) { r.last.missed = missed }
 
-// lastEvents has the last events of cache channels. They outlive the host: the pod that sent an event
-// keeps it although it has no connection of the host. Its methods are safe for concurrent use.
+// lastEvents has the last events of cache channels. They outlive the host: the pod that sent an
+// event keeps it although it has no connection of the host. Its methods are safe for concurrent
+// use.
 type lastEvents struct {
 	ttl    func(HostName) time.Duration // see Registry.KeepLast; nil if nothing is kept
 	missed func(HostName, string)       // see Registry.OnCacheMiss; may be nil
@@ -111,8 +112,8 @@ func (l *lastEvents) nextQuestion() uint64 {
 	return l.asked
 }
 
-// put keeps an event, unless a later one is kept, and reports whether it did. The event is not retained.
-// clock is the clock of all pods, now that of [Registry].
+// put keeps an event, unless a later one is kept, and reports whether it did. The event is not
+// retained. clock is the clock of all pods, now that of [Registry].
 func (r *Registry) put(host HostName, e keptEvent, clock int64) bool {
 	l, now := &r.last, r.now()
 	l.mu.Lock()
@@ -194,8 +195,8 @@ func (l *lastEvents) keeps(host HostName, channel string) bool {
 	return of != nil && of.byChannel[channel] != nil
 }
 
-// leave drops the event of a channel that is no longer active on this pod, unless this pod has sent it:
-// later events need not arrive here.
+// leave drops the event of a channel that is no longer active on this pod, unless this pod has sent
+// it: later events need not arrive here.
 func (l *lastEvents) leave(host HostName, channel string) {
 	if l.ttl == nil || !IsCacheChannel(channel) {
 		return
@@ -211,8 +212,8 @@ func (l *lastEvents) leave(host HostName, channel string) {
 	}
 }
 
-// clockOf returns the time that all pods agree on, as Unix time in milliseconds. The lock of h is held, or
-// that of the registry if h is nil.
+// clockOf returns the time that all pods agree on, as Unix time in milliseconds. The lock of h is
+// held, or that of the registry if h is nil.
 func (r *Registry) clockOf(h *Host) int64 {
 	if h != nil {
 		return h.time()
@@ -230,8 +231,8 @@ func (r *Registry) keepSent(host HostName, m *Message, clock int64) {
 	}
 }
 
-// keepDelivered keeps a message of another pod to cache channels that are active here, or of which an
-// event is kept.
+// keepDelivered keeps a message of another pod to cache channels that are active here, or of which
+// an event is kept.
 func (h *Host) keepDelivered(m *Message) {
 	if m.From.Keep.Stamp == 0 || !m.From.Backend {
 		return
@@ -245,8 +246,8 @@ func (h *Host) keepDelivered(m *Message) {
 	}
 }
 
-// LastEvent returns the last event of a cache channel, if this pod keeps it. A pod keeps what it has sent,
-// and the events of channels that are active on it.
+// LastEvent returns the last event of a cache channel, if this pod keeps it. A pod keeps what it
+// has sent, and the events of channels that are active on it.
 func (p Pods) LastEvent(host HostName, channel string) (LastEvent, bool) {
 	return p.r.lastEvent(host, channel)
 }

@@ -64,8 +64,8 @@ type pageConn struct {
 	page *page
 }
 
-// cacheWorld is a registry with one host that keeps events for 10 minutes. Its relay, unless it is nil,
-// records the questions about last events.
+// cacheWorld is a registry with one host that keeps events for 10 minutes. Its relay, unless it is
+// nil, records the questions about last events.
 type cacheWorld struct {
 	t     testing.TB
 	reg   *Registry
@@ -303,8 +303,8 @@ func TestFirstJoinWaitsForOtherPods(t *testing.T) {
 	}
 }
 
-// Once this pod knows the last event, it asks again only after its last connection has left, or if some
-// pods have not answered.
+// Once this pod knows the last event, it asks again only after its last connection has left, or if
+// some pods have not answered.
 func TestOtherPodsAreAskedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newCacheWorld(t, new(askRelay))
@@ -365,7 +365,8 @@ func TestEventsOnTheirWayReachWhoJoinedBefore(t *testing.T) {
 	})
 }
 
-// What replaces a message is not the bytes that were published: in no channel, and not when it is kept.
+// What replaces a message is not the bytes that were published: in no channel, and not when it is
+// kept.
 func TestReplacedMessagesAreNotRaw(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newCacheWorld(t, nil)

@@ -19,8 +19,8 @@ func (l *learnRelay) AskLast(host HostName, channel string, id uint64) {
 	go l.pods.LearnLast(host, channel, id, LastEvent{}, false, true) // ends at once
 }
 
-// Connections that join at any moment receive the answer first, then the last event or a miss, and then
-// each later event once, in order.
+// Connections that join at any moment receive the answer first, then the last event or a miss, and
+// then each later event once, in order.
 func TestJoinsAmidEventsReceiveEachOnce(t *testing.T) {
 	const channel = "private-cache-a"
 	w := newCacheWorld(t, nil)

@@ -17,13 +17,13 @@ func (l Listeners) OneMore() Listeners {
 	return l
 }
 
-// Listeners lists the connections that have a user, sorted by the ID of the user. Of n users whose IDs
-// follow l.After, the connections of the first l.Limit are listed, so that lists of several pods can be
-// merged. A ConnInfo has the user as listings show it, and no Channels.
+// Listeners lists the connections that have a user, sorted by the ID of the user. Of n users whose
+// IDs follow l.After, the connections of the first l.Limit are listed, so that lists of several
+// pods can be merged. A ConnInfo has the user as listings show it, and no Channels.
 //
-// of is the channel without users. Its Count is that of [Host.Channel], also if the channel lists users.
-// Without l.Channel, it is empty. Listeners returns false if the channel is hidden or not active.
-// Connections of a channel that shows no users are not listed.
+// of is the channel without users. Its Count is that of [Host.Channel], also if the channel lists
+// users. Without l.Channel, it is empty. Listeners returns false if the channel is hidden or not
+// active. Connections of a channel that shows no users are not listed.
 func (h *Host) Listeners(l Listeners) (of Listing, list []ConnInfo, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -148,7 +148,8 @@ func (ch *channel) listing(per Per) Listing {
 	return l
 }
 
-// listed returns what a listing has of a listener, and the e-mail address; nil if it counts as no user.
+// listed returns what a listing has of a listener, and the e-mail address; nil if it counts as no
+// user.
 func (ch *channel) listed(m *membership) (*user, datedEmail) {
 	u := m.conn.user
 	if ch.identified == 0 {

@@ -11,11 +11,12 @@ import (
 // or between pods, see [Relay].
 type Message struct {
 	Channels []string // at most MaxTargets; private ones too, if the backend is the sender
-	// Users has the IDs of users, at most MaxUsers. Each of their connections receives the message in
-	// its private channel. Only the backend sends to users.
+	// Users has the IDs of users, at most MaxUsers. Each of their connections receives the message
+	// in its private channel. Only the backend sends to users.
 	Users []string
-	// Except is a connection that does not receive the message; the zero ID is none. Only the backend
-	// excepts one here: the connection that does not receive what it sends is on its own pod.
+	// Except is a connection that does not receive the message; the zero ID is none. Only the
+	// backend excepts one here: the connection that does not receive what it sends is on its own
+	// pod.
 	Except ID
 	Key    MessageKey // set by the backend alone
 	From   Source
@@ -34,8 +35,8 @@ func (b Bodies) Of(channel string, body []byte) []byte {
 	return body
 }
 
-// source returns the sender of what a channel receives: what replaces a message is not the bytes that were
-// published.
+// source returns the sender of what a channel receives: what replaces a message is not the bytes
+// that were published.
 func (b Bodies) source(channel string, from Source) Source {
 	if _, replaced := b[channel]; replaced {
 		from.Raw = false
@@ -58,8 +59,8 @@ func (b Bodies) check(channels []string, body []byte) error {
 
 var errBodiesTooLarge = fmt.Errorf("%w: over %d bytes in all channels together", ErrTooLarge, MaxCopies)
 
-// Parts returns messages without Bodies that are the same together. A key marks the parts by channel,
-// because a repetition may come with other Bodies.
+// Parts returns messages without Bodies that are the same together. A key marks the parts by
+// channel, because a repetition may come with other Bodies.
 func (m Message) Parts() []Message {
 	if m.Bodies == nil {
 		return []Message{m}
@@ -90,8 +91,8 @@ func (m Message) Parts() []Message {
 	return parts
 }
 
-// MessageKey is the hash of the text by which a backend marks repetitions of a message. The zero key
-// marks nothing.
+// MessageKey is the hash of the text by which a backend marks repetitions of a message. The zero
+// key marks nothing.
 type MessageKey [16]byte
 
 // NewMessageKey returns the key for a text.

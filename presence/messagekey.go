@@ -15,7 +15,8 @@ const (
 // messageKeys has the keys of the messages that were delivered in the last keyLife. The zero value
 // has none. It outlives a [Host]: a user whose only page reloads does not receive a repetition.
 type messageKeys struct {
-	// mu may be locked with the lock of a host or of the registry held, so nothing is locked under it.
+	// mu may be locked with the lock of a host or of the registry held, so nothing is locked under
+	// it.
 	mu    sync.Mutex
 	hosts map[HostName]*hostKeys
 	first *keptKey // oldest of all hosts
@@ -116,7 +117,8 @@ func (k *messageKeys) drop(h *hostKeys) {
 	k.kept--
 }
 
-// expire forgets the keys whose time has ended. The keys of all hosts are in the order of their time.
+// expire forgets the keys whose time has ended. The keys of all hosts are in the order of their
+// time.
 func (k *messageKeys) expire(now time.Duration) {
 	for k.first != nil && k.first.until <= now {
 		k.drop(k.first.host)

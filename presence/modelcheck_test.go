@@ -73,7 +73,8 @@ func (m *model) check() {
 	m.checkNothingIsKept()
 }
 
-// checkNames checks that channels have names by the number of their members, and that watchers know.
+// checkNames checks that channels have names by the number of their members, and that watchers
+// know.
 func (m *model) checkNames(seen map[string]presence) {
 	t, h := m.w.t, m.w.reg.Host(m.w.name)
 	if h == nil {
@@ -211,8 +212,8 @@ func (m *model) checkListings() {
 	}
 }
 
-// checkDetails checks what listings have of users besides the e-mail addresses. What several pods know
-// is in no model of one.
+// checkDetails checks what listings have of users besides the e-mail addresses. What several pods
+// know is in no model of one.
 func (m *model) checkDetails(h *Host) {
 	if m.beyond != nil {
 		return

@@ -3,10 +3,10 @@ package presence
 import "slices"
 
 // A channel with too many members is nameless: its frames have only their number. It becomes
-// nameless above Rules.MaxNames members, or if a list of them would have more than maxList bytes. It
-// has names again below half of both, so a channel of about that size does not change to and fro. A
-// change costs time in proportion to the members, and at least half as many have come or gone since
-// the one before.
+// nameless above Rules.MaxNames members, or if a list of them would have more than maxList bytes.
+// It has names again below half of both, so a channel of about that size does not change to and
+// fro. A change costs time in proportion to the members, and at least half as many have come or
+// gone since the one before.
 //
 // Watchers of a channel that has names again are not sent the list: all of them at once would be a
 // storm. They join again when they like.

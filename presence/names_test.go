@@ -20,8 +20,8 @@ func (w *world) filled(n int) []*client {
 	return list
 }
 
-// A channel has no names above the bound, and has names again below half of it. Those inside hear of
-// both without a list, and receive one when they join again.
+// A channel has no names above the bound, and has names again below half of it. Those inside hear
+// of both without a list, and receive one when they join again.
 func TestNamesEndAboveTheBound(t *testing.T) {
 	w := newWorld(t, &Rules{MaxNames: 4})
 	crowd := w.filled(3)

@@ -36,8 +36,8 @@ func (d *Detail) extra() *extra {
 	return e
 }
 
-// news has the changes that other pods may not know. It outlives a host, whose last connection can close
-// before its news is fetched. Its methods are safe for concurrent use.
+// news has the changes that other pods may not know. It outlives a host, whose last connection can
+// close before its news is fetched. Its methods are safe for concurrent use.
 type news struct {
 	mu    sync.Mutex // locked after Host.mu
 	hosts map[HostName]*hostNews
@@ -104,8 +104,8 @@ func (n *news) clear() {
 	n.hosts = nil
 }
 
-// tell sends what is known of a user to other pods, with the text of some fields. A pod that knows later
-// values answers with them, so tell without a text is a question.
+// tell sends what is known of a user to other pods, with the text of some fields. A pod that knows
+// later values answers with them, so tell without a text is a question.
 func (h *Host) tell(id string, e *extra, with Fields) {
 	if h.relay == nil {
 		return
@@ -123,8 +123,8 @@ func (h *Host) addNews(id string, f fresh) {
 // greets reports whether news asks other pods whether a user on the host has an info or a status.
 func (h *Host) greets() bool { return !h.detailed || !h.greeted }
 
-// introduce asks other pods about a user whose first connection on this pod has come, unless nobody on
-// the host has an info or a status.
+// introduce asks other pods about a user whose first connection on this pod has come, unless nobody
+// on the host has an info or a status.
 func (h *Host) introduce(u *user) {
 	if u.extra != nil || h.detailed || !h.asked {
 		h.tell(u.ID, u.extra, 0)
@@ -141,10 +141,10 @@ func (h *Host) tellWaiting() {
 	}
 }
 
-// News returns the changes since the last call that other pods of the host may not know. later has the
-// IDs of users to send again some time later, by [Pods.Known]: news can be lost, and a value from another
-// pod may have reached this one alone. If hello is set, a pod that knows an info or a status of any user
-// on the host answers with an empty list.
+// News returns the changes since the last call that other pods of the host may not know. later has
+// the IDs of users to send again some time later, by [Pods.Known]: news can be lost, and a value
+// from another pod may have reached this one alone. If hello is set, a pod that knows an info or a
+// status of any user on the host answers with an empty list.
 func (p Pods) News(host HostName) (list []Detail, later []string, hello bool) {
 	n := p.r.news.pop(host)
 	if n == nil {
@@ -164,9 +164,9 @@ func (p Pods) News(host HostName) (list []Detail, later []string, hello bool) {
 	return list, later, n.hello && len(list) > 0
 }
 
-// Known returns the times of the info and the status of users, by which other pods find differences. Users
-// without a connection are left out. If ids is nil, it returns all users, or none if nobody on the host
-// has an info or a status. hello is as in [Pods.News].
+// Known returns the times of the info and the status of users, by which other pods find
+// differences. Users without a connection are left out. If ids is nil, it returns all users, or
+// none if nobody on the host has an info or a status. hello is as in [Pods.News].
 func (p Pods) Known(host HostName, ids []string) (list []Detail, hello bool) {
 	p.r.withHost(host, func(h *Host) {
 		if h == nil {
@@ -189,9 +189,9 @@ func (p Pods) Known(host HostName, ids []string) (list []Detail, hello bool) {
 	return list, hello
 }
 
-// Learn merges details of another pod. The differences that remain are in the next news of this one. The
-// list may come from the network without validation; users that this pod does not have are ignored. If
-// answer is set, this pod answers the hello.
+// Learn merges details of another pod. The differences that remain are in the next news of this
+// one. The list may come from the network without validation; users that this pod does not have are
+// ignored. If answer is set, this pod answers the hello.
 func (p Pods) Learn(host HostName, list []Detail, hello bool) (answer bool) {
 	p.r.withHost(host, func(h *Host) {
 		if h != nil {
@@ -224,8 +224,9 @@ func (h *Host) learnDetails(list []Detail, answered bool) {
 	}
 }
 
-// compare merges the detail of another pod, and tells others if this one knows later values, or asks for
-// them. For a user without a connection here, who can be in its grace period, it only answers.
+// compare merges the detail of another pod, and tells others if this one knows later values, or
+// asks for them. For a user without a connection here, who can be in its grace period, it only
+// answers.
 func (h *Host) compare(u *user, d *Detail) {
 	here := u.conns > 0
 	if here && d.With != 0 {
@@ -257,8 +258,8 @@ func (h *Host) compare(u *user, d *Detail) {
 	}
 }
 
-// latest returns the latest info and status that this pod knows of a user, including those that watchers
-// see of a user without a connection here.
+// latest returns the latest info and status that this pod knows of a user, including those that
+// watchers see of a user without a connection here.
 func (u *user) latest() *extra {
 	e := u.extra
 	for _, m := range u.members.all() {

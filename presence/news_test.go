@@ -7,7 +7,8 @@ import (
 	"testing/synctest"
 )
 
-// detailText formats a detail as "a info=0 status=7{}", where texts follow the times of those that it has.
+// detailText formats a detail as "a info=0 status=7{}", where texts follow the times of those that
+// it has.
 func detailText(d Detail) string {
 	return fmt.Sprintf("%s info=%d%s status=%d%s", d.ID, d.InfoTime, d.Info, d.StatusTime, d.Status)
 }
@@ -225,8 +226,8 @@ func TestStatusPauseHoldsOverReconnects(t *testing.T) {
 	})
 }
 
-// Within its grace period, a user who comes to another pod has the status that watchers see, and those of
-// pods that ask.
+// Within its grace period, a user who comes to another pod has the status that watchers see, and
+// those of pods that ask.
 func TestStatusStaysInTheGraceOnAllPods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, watcher, _ := watching(t, &Rules{Grace: testGrace})

@@ -28,8 +28,8 @@ func (a datedEmail) newer(b datedEmail) bool {
 	return a.email > b.email
 }
 
-// EmailNewer reports whether the e-mail address of m applies, and not another one that was learned at
-// the time seen.
+// EmailNewer reports whether the e-mail address of m applies, and not another one that was learned
+// at the time seen.
 func (m *Member) EmailNewer(email string, seen int64) bool {
 	return datedEmail{m.Email, m.Seen}.newer(datedEmail{email, seen})
 }

@@ -1,8 +1,8 @@
 package presence
 
-// A member has its own description while memberships with an identity count as its user: the info of an
-// [Identity] holds in one channel alone. The description is a user that is in no list of the host, so
-// that the Shower decides about it like about any other.
+// A member has its own description while memberships with an identity count as its user: the info
+// of an [Identity] holds in one channel alone. The description is a user that is in no list of the
+// host, so that the Shower decides about it like about any other.
 
 // source returns what this pod knows of the member in its channel.
 func (m *member) source() *user {
@@ -32,7 +32,8 @@ func (m *member) here() here {
 	return here{m.address().email, u.shown, u.extra}
 }
 
-// differs reports whether clients see a difference between the two, and whether it is the status alone.
+// differs reports whether clients see a difference between the two, and whether it is the status
+// alone.
 func (a here) differs(b here, hide Fields) (differs, restated bool) {
 	if a.shown != nil || b.shown != nil {
 		return !a.shown.equal(b.shown), false
@@ -44,8 +45,8 @@ func (a here) differs(b here, hide Fields) (differs, restated bool) {
 	return differs, differs
 }
 
-// setOwn takes over what a membership with an identity says of the member. If as is nil, there is no such
-// membership any more. The caller schedules a flush.
+// setOwn takes over what a membership with an identity says of the member. If as is nil, there is
+// no such membership any more. The caller schedules a flush.
 func (h *Host) setOwn(m *member, as *Identity) {
 	before := m.here()
 	switch {
@@ -83,8 +84,8 @@ func (h *Host) describe(m *member, as *Identity) {
 	h.askAgain(o, o.known() != before, false)
 }
 
-// askAgain asks the Shower about a description, if it has changed or was not decided about. restated
-// reports whether the status alone has changed.
+// askAgain asks the Shower about a description, if it has changed or was not decided about.
+// restated reports whether the status alone has changed.
 func (h *Host) askAgain(o *user, changed, restated bool) {
 	if h.rules().Shower == nil {
 		o.shown = nil

@@ -119,8 +119,8 @@ func MergePages(page Page, per Per, parts ...[]Listing) (list []Listing, next st
 	return list, next
 }
 
-// Entries returns the number of entries of a listing without a limit: a user of a channel is one, like a
-// channel that has a number instead.
+// Entries returns the number of entries of a listing without a limit: a user of a channel is one,
+// like a channel that has a number instead.
 func (h *Host) Entries(p Page, per Per) int {
 	return h.entries(p, func(ch *channel) int {
 		if !ch.named() {
@@ -140,8 +140,8 @@ func (p Pods) Entries(host HostName, page Page, per Per) int {
 	return h.entries(page, func(ch *channel) int { return max(1, ch.listedUsers(per)) })
 }
 
-// listedUsers returns the number of users of an authenticated channel in a listing, or a few more; 0 for
-// other channels.
+// listedUsers returns the number of users of an authenticated channel in a listing, or a few more;
+// 0 for other channels.
 func (ch *channel) listedUsers(per Per) int {
 	switch {
 	case ch.class.Kind != Authenticated:
@@ -152,8 +152,8 @@ func (ch *channel) listedUsers(per Per) int {
 	return int(ch.users)
 }
 
-// entries returns the number of entries of a page without its limit, if a channel has entriesOf. Between
-// steps, the host's lock is released.
+// entries returns the number of entries of a page without its limit, if a channel has entriesOf.
+// Between steps, the host's lock is released.
 func (h *Host) entries(p Page, entriesOf func(*channel) int) (n int) {
 	if !isPrivate(p.After) && !isPrivate(p.Prefix) {
 		h.visitNamed(&selection{prefix: p.Prefix, after: p.After}, func(_ string, ch *channel) { n += entriesOf(ch) })
@@ -211,8 +211,8 @@ func (h *Host) selectNamed(s *selection) {
 	h.visitNamed(s, func(name string, _ *channel) { s.add(name) })
 }
 
-// visitNamed calls visit with the selected channels that have a name. The iteration goes on after the
-// lock was released: a map may change meanwhile, and entries that stay are visited once.
+// visitNamed calls visit with the selected channels that have a name. The iteration goes on after
+// the lock was released: a map may change meanwhile, and entries that stay are visited once.
 func (h *Host) visitNamed(s *selection, visit func(name string, ch *channel)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

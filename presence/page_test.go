@@ -99,7 +99,8 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// Channels that are there the whole time are on exactly one page, whatever comes and goes meanwhile.
+// Channels that are there the whole time are on exactly one page, whatever comes and goes
+// meanwhile.
 func TestPagesWhileChannelsChange(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	stay, churn := w.connect("stay"), w.connect("churn")

@@ -75,8 +75,8 @@ type remoteUser struct {
 	extra *extra // as in login
 }
 
-// fewRemoteUsers is the largest number of users of a part that has no map: the smallest map takes as
-// much memory as eight users.
+// fewRemoteUsers is the largest number of users of a part that has no map: the smallest map takes
+// as much memory as eight users.
 const fewRemoteUsers = 8
 
 // remoteUsers are the users in a part by ID. The zero value has none.
@@ -186,9 +186,9 @@ func (r *remoteUsers) ids() iter.Seq[string] {
 	}
 }
 
-// remote returns what is kept of a Member that another pod has, and the ID. here is the user, or nil, and
-// before what the pod's part had of it. The texts are copies or those that the host has already: a text
-// of a payload keeps other texts of the payload in memory.
+// remote returns what is kept of a Member that another pod has, and the ID. here is the user, or
+// nil, and before what the pod's part had of it. The texts are copies or those that the host has
+// already: a text of a payload keeps other texts of the payload in memory.
 func (u *Member) remote(here *user, before remoteUser) (id string, r remoteUser) {
 	r = remoteUser{datedEmail{u.Email, u.Seen}, u.Shown, u.extra()}
 	id = u.ID

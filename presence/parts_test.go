@@ -55,7 +55,8 @@ func TestPartsAreSortedByPod(t *testing.T) {
 	}
 }
 
-// A host keeps no text of a delta, which can be a part of a payload, and one copy of texts that it has.
+// A host keeps no text of a delta, which can be a part of a payload, and one copy of texts that it
+// has.
 func TestMergedTextsAreCopied(t *testing.T) {
 	payload := "b b@x info status record sender"
 	member := func() Member {

@@ -7,8 +7,8 @@ import "strings"
 //
 // The first of these that applies decides:
 //   - a name that begins with a text of Own is the own channel of the user whose ID follows
-//   - with Signed, a name that begins with "private-" or "presence-" needs a grant, and shows no users
-//     if it is a "private-" one, unless there are PrivateUsers
+//   - with Signed, a name that begins with "private-" or "presence-" needs a grant, and shows no
+//     users if it is a "private-" one, unless there are PrivateUsers
 //   - a name that matches Granted needs a grant
 //   - a name that matches Authenticated is authenticated
 //   - a name that matches Anonymous is anonymous
@@ -27,8 +27,9 @@ type Patterns struct {
 	DefaultGranted bool // Default is Authenticated
 	// Signed says that the backend signs who may enter channels, as in the Pusher protocol.
 	Signed bool
-	// PrivateUsers lists those of the connections in "private-" channels that have a user. By default, the
-	// channel is listed as a number, because a signature does not say whose connection it is for.
+	// PrivateUsers lists those of the connections in "private-" channels that have a user. By
+	// default, the channel is listed as a number, because a signature does not say whose connection
+	// it is for.
 	PrivateUsers bool
 }
 

@@ -24,12 +24,12 @@ type Relay interface {
 	Opened(host HostName)
 	// Closed is called when the host has lost its last connection on this pod.
 	Closed(host HostName)
-	// Clock returns the reading of the clock that all pods agree on, about Unix time in milliseconds. It
-	// must not block.
+	// Clock returns the reading of the clock that all pods agree on, about Unix time in
+	// milliseconds. It must not block.
 	Clock() uint64
-	// Send sends a message, or all its [Message.Parts], to its receivers on other pods, at most once. It
-	// must not retain its arguments. If it returns ErrBusy, the receivers on this pod do not get the
-	// message either.
+	// Send sends a message, or all its [Message.Parts], to its receivers on other pods, at most
+	// once. It must not retain its arguments. If it returns ErrBusy, the receivers on this pod do
+	// not get the message either.
 	Send(host HostName, m Message) error
 	// Changed is called when [Pods.Changes] has changes. It is not called again before Changes was
 	// called, except by [Pods.ReplaceRelay].
@@ -37,8 +37,9 @@ type Relay interface {
 	// Watched is called when the channel has its first watcher on this pod, whose join waits for
 	// [Pods.Ready]. From now on, deltas of other pods must be passed to [Pods.MergeDelta].
 	Watched(host HostName, channel string)
-	// Informed is called when [Pods.News] has something to tell the other pods of the host, which pass
-	// it to [Pods.Learn]. It is not called again before News was called, except by [Pods.ReplaceRelay].
+	// Informed is called when [Pods.News] has something to tell the other pods of the host, which
+	// pass it to [Pods.Learn]. It is not called again before News was called, except by
+	// [Pods.ReplaceRelay].
 	Informed(host HostName)
 	// Unwatched is called when the channel has lost its last watcher. The parts of other pods are
 	// forgotten.
@@ -60,8 +61,9 @@ func (p Pods) SetRelay(relay Relay) {
 }
 
 // ReplaceRelay replaces the relay by one that reaches the same pods in another way. Unlike after
-// [Pods.SetRelay], the parts of other pods stay, and joins go on waiting. The parts of pods that the
-// new relay does not reach must be removed, see [Pods.Names]. It reports whether there was a relay.
+// [Pods.SetRelay], the parts of other pods stay, and joins go on waiting. The parts of pods that
+// the new relay does not reach must be removed, see [Pods.Names]. It reports whether there was a
+// relay.
 func (p Pods) ReplaceRelay(relay Relay) bool {
 	p.r.relayMu.Lock()
 	defer p.r.relayMu.Unlock()
@@ -143,9 +145,9 @@ func (r *Registry) withWatched(name HostName, channelName string, f func(h *Host
 	})
 }
 
-// Deliver sends a message from another pod to the receivers on this pod. Its arguments may come from
-// the network without validation. A message with the key of one that this pod has delivered in the
-// last 5 minutes is not delivered again. Deliver returns ErrTooLarge if no channel received the
+// Deliver sends a message from another pod to the receivers on this pod. Its arguments may come
+// from the network without validation. A message with the key of one that this pod has delivered in
+// the last 5 minutes is not delivered again. Deliver returns ErrTooLarge if no channel received the
 // message, or ErrBusy if some did not.
 func (p Pods) Deliver(host HostName, m Message) error {
 	if err := m.check(); err != nil {

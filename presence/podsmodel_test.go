@@ -232,8 +232,9 @@ func (ps *pods) step() {
 	}
 }
 
-// converge delivers everything, and checks every watched channel. A pod that learns of a user's info
-// or status from another one has a change of its own. What was lost of these is found by their times.
+// converge delivers everything, and checks every watched channel. A pod that learns of a user's
+// info or status from another one has a change of its own. What was lost of these is found by their
+// times.
 func (ps *pods) converge() {
 	for range 2 { // the second time, of what was learned in the first one
 		for _, p := range ps.list {
@@ -265,7 +266,8 @@ func (ps *pods) land() {
 	}
 }
 
-// checkDetails checks that all pods that reach each other know the same of the users that they have.
+// checkDetails checks that all pods that reach each other know the same of the users that they
+// have.
 func (ps *pods) checkDetails() {
 	known := func(p *pod) map[string]User {
 		users := make(map[string]User)

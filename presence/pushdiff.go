@@ -36,8 +36,8 @@ func (h *Host) isTooLong(ch *channel, frames *frameSet, build func(e Encoding) [
 	return false
 }
 
-// isInDiff reports whether a watcher has come or gone itself in the diff of this flush, and knows itself
-// as a member already.
+// isInDiff reports whether a watcher has come or gone itself in the diff of this flush, and knows
+// itself as a member already.
 func (h *Host) isInDiff(m *membership) bool {
 	if !m.self {
 		return false
@@ -46,8 +46,8 @@ func (h *Host) isInDiff(m *membership) bool {
 	return of != nil && of.inDiff
 }
 
-// diffParts has the frames of a diff one by one, for watchers who are in it themselves. After a Shower
-// has decided about many users, all of them are watchers.
+// diffParts has the frames of a diff one by one, for watchers who are in it themselves. After a
+// Shower has decided about many users, all of them are watchers.
 type diffParts [maxEncodings]*dividedDiff
 
 // dividedDiff is a diff in an encoding.

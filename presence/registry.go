@@ -35,8 +35,8 @@ type Registry struct {
 	taps  map[HostName][]*Tap // see Pods.Tap
 }
 
-// NewRegistry returns an empty registry that builds frames with the encoders: the native one, and at
-// most three others for connections that choose them, see [EncodedOutbox].
+// NewRegistry returns an empty registry that builds frames with the encoders: the native one, and
+// at most three others for connections that choose them, see [EncodedOutbox].
 func NewRegistry(native Encoder, others ...FrameEncoder) *Registry {
 	if len(others) >= maxEncodings {
 		panic("presence: too many encoders")
@@ -47,8 +47,8 @@ func NewRegistry(native Encoder, others ...FrameEncoder) *Registry {
 }
 
 // OnReclassified sets a function that is called without a lock at the end of [Host.Reclassify], and
-// after provisional classes of a host have changed. It asks authorize about [Conn.Asked]; without it,
-// a listener does not stay to be asked about when a provisional class has come to need a grant.
+// after provisional classes of a host have changed. It asks authorize about [Conn.Asked]; without
+// it, a listener does not stay to be asked about when a provisional class has come to need a grant.
 // OnReclassified is called before the first connection.
 func (r *Registry) OnReclassified(f func(*Host)) { r.reclassified = f }
 
@@ -60,8 +60,8 @@ func (r *Registry) Connect(name HostName, rules RulesSource, user *User, out Out
 	return r.ConnectAs(NewID(), name, rules, user, out)
 }
 
-// ConnectAs is [Registry.Connect] for a connection whose ID is known before it exists. The ID is a new
-// one.
+// ConnectAs is [Registry.Connect] for a connection whose ID is known before it exists. The ID is a
+// new one.
 func (r *Registry) ConnectAs(id ID, name HostName, rules RulesSource, user *User, out Outbox) (*Conn, error) {
 	for {
 		r.mu.Lock()

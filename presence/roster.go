@@ -8,9 +8,9 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// A roster is who is signed in on the host, see [Conn.SignedIn], for watchlists. It is divided by user into
-// rosterShards parts, which pods exchange like channels, by names that no channel can have: a pod with a
-// watchlist asks for the shards of its users alone.
+// A roster is who is signed in on the host, see [Conn.SignedIn], for watchlists. It is divided by
+// user into rosterShards parts, which pods exchange like channels, by names that no channel can
+// have: a pod with a watchlist asks for the shards of its users alone.
 const (
 	rosterPrefix = PrivatePrefix + "online|"
 	rosterShards = 64
@@ -75,7 +75,8 @@ func (h *Host) noteSignIn(c *Conn) {
 	}
 }
 
-// noteSignOut records that a connection, which may have been signed in as the user, is so no longer.
+// noteSignOut records that a connection, which may have been signed in as the user, is so no
+// longer.
 func (h *Host) noteSignOut(c *Conn, u *user, lost bool) {
 	if h.watchable && !c.identified && !u.signedIn(c) {
 		h.noteRoster(u.ID, -1, lost)
@@ -121,8 +122,8 @@ func (h *Host) recordRoster(r *roster, user string, lost bool) {
 	}
 }
 
-// restartRosters records everybody who is signed in, for a new relay, or because the rules have begun to
-// want it.
+// restartRosters records everybody who is signed in, for a new relay, or because the rules have
+// begun to want it.
 func (h *Host) restartRosters() {
 	for _, r := range h.rosters {
 		r.changes, r.local = nil, 0
@@ -199,8 +200,8 @@ func (h *Host) rosterDelta(r *roster) (Delta, bool) {
 	return d, true
 }
 
-// rosterState returns this pod's part of a shard. It returns false if its clock is known, or if nothing is
-// known and it is empty, unless always is set.
+// rosterState returns this pod's part of a shard. It returns false if its clock is known, or if
+// nothing is known and it is empty, unless always is set.
 func (r *Registry) rosterState(host HostName, name string, known uint64, always bool) (d Delta, ok bool) {
 	r.withHost(host, func(h *Host) {
 		var shard *roster

@@ -18,11 +18,12 @@ type Rules struct {
 	Authorizer Authorizer // if nil, every connection that the class admits may join
 	Hide       Fields     // fields of users that no frame has; 0: none
 	Shower     Shower     // if nil, frames show users as they are
-	// Grants grants permissions to users in addition to the [Grants] of their logins: assignments. If
-	// nil, it grants none.
+	// Grants grants permissions to users in addition to the [Grants] of their logins: assignments.
+	// If nil, it grants none.
 	Grants Granter
-	// Kept has the answers of authorize that are known. It is asked if nothing else gives [MayJoin].
-	// If it gives none either, a join fails with [ErrGrantNeeded]. If nil, there is no authorize.
+	// Kept has the answers of authorize that are known. It is asked if nothing else gives
+	// [MayJoin]. If it gives none either, a join fails with [ErrGrantNeeded]. If nil, there is no
+	// authorize.
 	Kept        Granter
 	GrantsClaim string // see [Grants].Claim
 	// GrantPlugins has the names of the plugins whose [PluginGrants] count.
@@ -32,14 +33,14 @@ type Rules struct {
 	// MaxHostChannels limits the active channels of the host on this pod, without private ones. If
 	// it is lowered, active channels stay active. 0: no limit.
 	MaxHostChannels int
-	// MaxNames is the number of members up to which frames name them, see [Joined.Unnamed]. Above it,
-	// watchers see only their number. 0: no limit.
+	// MaxNames is the number of members up to which frames name them, see [Joined.Unnamed]. Above
+	// it, watchers see only their number. 0: no limit.
 	MaxNames int
 	MaxName  int // bytes of a channel name; 0: no limit. Other pods accept at most [MaxChannelName]
 	// Signed reserves the names that begin with [SignedPrefix], see [Patterns].Signed.
 	Signed bool
-	// SubscriptionCount sends the number of listeners of each channel, except for those that list users, to
-	// its listeners with another encoding than the native one, see [CountEncoder].
+	// SubscriptionCount sends the number of listeners of each channel, except for those that list
+	// users, to its listeners with another encoding than the native one, see [CountEncoder].
 	SubscriptionCount bool
 	// Watchlist lets connections watch users, see [Conn.WatchUsers].
 	Watchlist bool
@@ -50,8 +51,8 @@ type Rules struct {
 }
 
 // RulesSource returns the present rules of a host. The host calls it with its lock held, so it must
-// not block or call this package. If the rules have changed, call [Host.Reclassify]. A *Rules is the
-// source of rules that never change.
+// not block or call this package. If the rules have changed, call [Host.Reclassify]. A *Rules is
+// the source of rules that never change.
 type RulesSource interface{ Rules() *Rules }
 
 // Rules returns r. It implements [RulesSource].
@@ -88,8 +89,8 @@ type Class struct {
 	Quiet     bool // a connection that may join may send only with a grant
 	// Provisional classes were decided without a plugin that failed. They are decided again later.
 	Provisional bool
-	// OwnerAt is where the owner's ID begins in the name of a channel that only this user may join, with
-	// all permissions. Grant is set, too. 0: the channel is no own channel.
+	// OwnerAt is where the owner's ID begins in the name of a channel that only this user may join,
+	// with all permissions. Grant is set, too. 0: the channel is no own channel.
 	OwnerAt uint16
 }
 
@@ -143,8 +144,8 @@ func ParseKind(s string) (Kind, error) {
 // PrivatePrefix starts the name of every private channel. Other channels cannot have it.
 const PrivatePrefix = "tab|"
 
-// SignedPrefix starts the names of channels that no connection enters, if [Rules].Signed is set: the
-// protocol in which the backend signs has another meaning for them.
+// SignedPrefix starts the names of channels that no connection enters, if [Rules].Signed is set:
+// the protocol in which the backend signs has another meaning for them.
 const SignedPrefix = "#"
 
 // Prefixes of the channels that need a signature of the backend, if [Patterns].Signed is set.

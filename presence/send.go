@@ -32,8 +32,8 @@ type Source struct {
 	// published: V is those bytes, even if it is a JSON string.
 	Raw  bool
 	Keep Keeping // how a message of the backend is kept; only [Registry.Send] sets it
-	// To is the only one of [Message].Users, in a message that only connections receive that are signed in
-	// as the user, see [Conn.SignedIn]. "" in any other message.
+	// To is the only one of [Message].Users, in a message that only connections receive that are
+	// signed in as the user, see [Conn.SignedIn]. "" in any other message.
 	To string
 }
 
@@ -121,8 +121,8 @@ func (c *Conn) Prepare(channels, receivers []string, message []byte) (Sending, e
 	return s, err
 }
 
-// Check returns the error that Commit would return now. Bodies may need more room than the message that
-// was prepared, and c may have left channels while they were made.
+// Check returns the error that Commit would return now. Bodies may need more room than the message
+// that was prepared, and c may have left channels while they were made.
 func (s Sending) Check() error {
 	s.conn.host.mu.Lock()
 	defer s.conn.host.mu.Unlock()
@@ -225,13 +225,15 @@ func (c *Conn) sendable(name string) (*channel, error) {
 }
 
 // Send sends a message of the backend to every connection of the host that listens to one of the
-// channels, and to the private channel of each connection of the users, on all pods. A connection that
-// is reached in both ways receives it twice. Unlike [Conn.Send], it accepts private channels, and
-// channels without listeners. It does not validate names, see [Rules.CheckTarget] and [CheckUserID].
+// channels, and to the private channel of each connection of the users, on all pods. A connection
+// that is reached in both ways receives it twice. Unlike [Conn.Send], it accepts private channels,
+// and channels without listeners. It does not validate names, see [Rules.CheckTarget] and
+// [CheckUserID].
 //
-// A connection of a user that arrives while the message is being delivered receives it once or not at
-// all. A message with the key of one that was sent, or that this pod has delivered, in the last 5
-// minutes is not sent: Send returns nil. Of its Source, only Raw and To count. The message is not retained.
+// A connection of a user that arrives while the message is being delivered receives it once or not
+// at all. A message with the key of one that was sent, or that this pod has delivered, in the last
+// 5 minutes is not sent: Send returns nil. Of its Source, only Raw and To count. The message is not
+// retained.
 //
 // It returns ErrTooLarge or ErrBusy. If it returns an error, the message was sent to nobody.
 func (r *Registry) Send(host HostName, m Message) error {
@@ -271,9 +273,9 @@ func (r *Registry) Send(host HostName, m Message) error {
 	return err
 }
 
-// Check validates a message like [Registry.Send], for a caller that must do something before the message
-// is sent. It makes the channels distinct. It reports whether Send would do nothing, because the
-// message is a repetition.
+// Check validates a message like [Registry.Send], for a caller that must do something before the
+// message is sent. It makes the channels distinct. It reports whether Send would do nothing,
+// because the message is a repetition.
 func (r *Registry) Check(host HostName, m *Message) (repeated bool, err error) {
 	if err := m.check(); err != nil {
 		return false, err
@@ -286,8 +288,8 @@ func (r *Registry) Check(host HostName, m *Message) (repeated bool, err error) {
 	return repeated, err
 }
 
-// isRepeated reports whether this pod has sent or delivered a message with the key or, with parts, a
-// part of one.
+// isRepeated reports whether this pod has sent or delivered a message with the key or, with parts,
+// a part of one.
 func (r *Registry) isRepeated(host HostName, m *Message, parts bool, now time.Duration) bool {
 	if m.Key.IsZero() {
 		return false
@@ -296,8 +298,8 @@ func (r *Registry) isRepeated(host HostName, m *Message, parts bool, now time.Du
 		slices.ContainsFunc(m.Channels, func(name string) bool { return r.keys.has(host, m.Key.ofChannel(name), now) })
 }
 
-// addKeys keeps the key of a message that was sent and, with Bodies, those of its parts: a repetition of
-// a part may come from another pod.
+// addKeys keeps the key of a message that was sent and, with Bodies, those of its parts: a
+// repetition of a part may come from another pod.
 func (r *Registry) addKeys(host HostName, m *Message, now time.Duration) {
 	r.keys.add(host, m.Key, now)
 	if m.Bodies == nil {
@@ -308,7 +310,8 @@ func (r *Registry) addKeys(host HostName, m *Message, now time.Duration) {
 	}
 }
 
-// checkBackend returns ErrBusy unless there is room for a message of the backend to active channels.
+// checkBackend returns ErrBusy unless there is room for a message of the backend to active
+// channels.
 func (h *Host) checkBackend(to []*channel, m *Message) error {
 	if err := h.checkRoom(to, m.Body, m.Bodies); err != nil {
 		return err

@@ -158,8 +158,8 @@ func (h *Host) retryUsers() {
 	}
 }
 
-// updateShower asks about all users again if the Shower has another version. Until its decisions are
-// there, the users are shown as before.
+// updateShower asks about all users again if the Shower has another version. Until its decisions
+// are there, the users are shown as before.
 func (h *Host) updateShower(rules *Rules) {
 	version := showerVersion(rules)
 	if version == h.shower {

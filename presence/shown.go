@@ -10,11 +10,11 @@ import (
 // Shower decides what other connections see of users.
 type Shower interface {
 	// Show returns what is shown of each user, in order. It is called without a lock, from one
-	// goroutine of a host at a time, and may take a while. Its results are kept: they must depend on
-	// the user and on the configuration alone.
+	// goroutine of a host at a time, and may take a while. Its results are kept: they must depend
+	// on the user and on the configuration alone.
 	Show(host HostName, users []User) []Shown
-	// Version identifies what the results depend on besides the user. If another Shower has the same
-	// version, results are not asked for again.
+	// Version identifies what the results depend on besides the user. If another Shower has the
+	// same version, results are not asked for again.
 	Version() string
 }
 
@@ -35,8 +35,8 @@ func (s *Shown) equal(t *Shown) bool {
 	return s == t || s != nil && t != nil && s.ID == t.ID && s.Record == t.Record && s.Sender == t.Sender
 }
 
-// newer reports whether a applies and not b, if two pods have the user. nil stands for a pod without
-// a Shower.
+// newer reports whether a applies and not b, if two pods have the user. nil stands for a pod
+// without a Shower.
 func (s *Shown) newer(t *Shown) bool {
 	switch {
 	case s == nil || t == nil:
@@ -59,8 +59,8 @@ func (s *Shown) without(hide Fields) *Shown {
 	return &is
 }
 
-// withoutKeys returns a JSON object without the keys of the fields. Nearly always it has none, which
-// is cheap to see.
+// withoutKeys returns a JSON object without the keys of the fields. Nearly always it has none,
+// which is cheap to see.
 func withoutKeys(object string, hide Fields) string {
 	named := func(key string) bool { return ParseField(key)&hide != 0 && strings.Contains(object, `"`+key+`"`) }
 	if hide == 0 || !slices.ContainsFunc(fieldKeys[:], named) {
@@ -83,8 +83,8 @@ func withoutKeys(object string, hide Fields) string {
 type View struct {
 	User
 	Shown *Shown // if not nil, it is used in place of the user
-	// Own says that Info is that of a membership, see [Identity]: frames of its channel show it, whatever
-	// fields of users they hide.
+	// Own says that Info is that of a membership, see [Identity]: frames of its channel show it,
+	// whatever fields of users they hide.
 	Own bool
 }
 

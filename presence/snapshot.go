@@ -60,7 +60,8 @@ func (h *Host) answersSelf(m *membership) bool {
 	return h.memberOf(m).in(m.channel) != nil
 }
 
-// self returns [Joined].Self. listed reports whether the answer has the members that watchers have seen.
+// self returns [Joined].Self. listed reports whether the answer has the members that watchers have
+// seen.
 func (h *Host) self(m *membership, listed bool) *View {
 	if !h.answersSelf(m) {
 		return nil

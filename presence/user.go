@@ -6,11 +6,11 @@ import "slices"
 type User struct {
 	ID    string
 	Email string // latest e-mail address of a connection with this ID; "" if none had one
-	// Info is what else is known, as [CompactInfo] returns it: the latest of a connection with this ID.
-	// "" if none had any.
+	// Info is what else is known, as [CompactInfo] returns it: the latest of a connection with this
+	// ID. "" if none had any.
 	Info string
-	// Status is what the user says of itself, as [CompactStatus] returns it; "" for nothing. A login
-	// has none, see [Conn.SetStatus].
+	// Status is what the user says of itself, as [CompactStatus] returns it; "" for nothing. A
+	// login has none, see [Conn.SetStatus].
 	Status string
 }
 
@@ -38,8 +38,8 @@ type login struct {
 	first      *Conn  // head of the list of its connections
 }
 
-// elsewhere is the login of all users who have had no connection here: a user of other pods takes less
-// than half of the memory. It must not be written.
+// elsewhere is the login of all users who have had no connection here: a user of other pods takes
+// less than half of the memory. It must not be written.
 var elsewhere = new(login)
 
 // ensureLogin gives the user a login that can be written.
@@ -172,7 +172,8 @@ func (h *Host) updateMembers(u *user, changed, restated bool) {
 	}
 }
 
-// flushMembers schedules a flush of the channels in which watchers will see another view of the user.
+// flushMembers schedules a flush of the channels in which watchers will see another view of the
+// user.
 func (h *Host) flushMembers(u *user) {
 	for i := 0; i < len(u.members.all()); {
 		m := u.members.all()[i]
@@ -217,8 +218,8 @@ const (
 	viewUpdated             // another view
 )
 
-// in returns the member of the channel that the user is, or was before the next flush; nil if there is none.
-// u may be nil.
+// in returns the member of the channel that the user is, or was before the next flush; nil if there
+// is none. u may be nil.
 func (u *user) in(ch *channel) *member {
 	if u == nil {
 		return nil
@@ -332,8 +333,8 @@ func (ch *channel) markDirty(m *member) {
 	}
 }
 
-// identities returns the number of the user's connections in the channel that have an identity, on this
-// pod.
+// identities returns the number of the user's connections in the channel that have an identity, on
+// this pod.
 func (m *member) identities() int32 {
 	if m.own == nil {
 		return 0
@@ -350,7 +351,8 @@ func (m *member) inGrace() bool { return m.overlay != nil && m.overlay.lost != n
 // visible reports whether watchers see the member after the next flush.
 func (m *member) visible() bool { return m.connected() || m.inGrace() }
 
-// remembers reports whether the user is still there by a login, on another pod or in its grace period.
+// remembers reports whether the user is still there by a login, on another pod or in its grace
+// period.
 func (m *member) remembers() bool {
 	return m.visible() && m.overlay != nil && !m.overlay.extra.isOwn()
 }

@@ -46,8 +46,8 @@ func CompactInfo(object []byte) (string, error) {
 	return compactObject(object, MaxInfo, ErrInfoTooLarge)
 }
 
-// EncodeInfo returns the form of [User].Info for a value that encodes as a JSON object, with the errors
-// of [CompactInfo].
+// EncodeInfo returns the form of [User].Info for a value that encodes as a JSON object, with the
+// errors of [CompactInfo].
 func EncodeInfo(object any) (string, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -59,8 +59,8 @@ func EncodeInfo(object any) (string, error) {
 }
 
 // CompactStatus returns the form of a user's status for a JSON object: without white space between
-// its tokens, at most MaxStatus bytes. It returns ErrStatusTooLarge, or another error for what is no
-// JSON object.
+// its tokens, at most MaxStatus bytes. It returns ErrStatusTooLarge, or another error for what is
+// no JSON object.
 func CompactStatus(object []byte) (string, error) {
 	return compactObject(object, MaxStatus, ErrStatusTooLarge)
 }
@@ -92,8 +92,8 @@ func CheckUser(u User) error {
 	return nil
 }
 
-// CheckIdentityInfo returns nil if an [Identity] can have the info: "", or any JSON value of at most MaxInfo
-// bytes of UTF-8. Otherwise it returns ErrInfoTooLarge, or another error.
+// CheckIdentityInfo returns nil if an [Identity] can have the info: "", or any JSON value of at
+// most MaxInfo bytes of UTF-8. Otherwise it returns ErrInfoTooLarge, or another error.
 func CheckIdentityInfo(info string) error {
 	switch {
 	case info == "":

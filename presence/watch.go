@@ -137,8 +137,8 @@ func (h *Host) flush(ch *channel) {
 	}
 }
 
-// makeDiff returns what has changed since the last flush, and marks it as shown. If there can be watchers
-// with another encoding than the native one, moved are the members that have come or gone.
+// makeDiff returns what has changed since the last flush, and marks it as shown. If there can be
+// watchers with another encoding than the native one, moved are the members that have come or gone.
 func (h *Host) makeDiff(ch *channel) (d Diff, moved []*member) {
 	d = Diff{Channel: ch.name, Hide: h.hide, Count: ch.count()}
 	watched := len(ch.watchers) > 0 // otherwise no connection receives the lists

@@ -29,9 +29,10 @@ type watchedUser struct {
 	leaving *time.Timer // end of the grace period; nil if there is none
 }
 
-// WatchUsers makes c watch users instead of those before: at most the first [MaxWatchlist]. A user is
-// online with a connection that is signed in, on any pod, and in the grace period of the [Rules] after it
-// was lost. c receives a frame with all users as soon as other pods have answered, and one for each change.
+// WatchUsers makes c watch users instead of those before: at most the first [MaxWatchlist]. A user
+// is online with a connection that is signed in, on any pod, and in the grace period of the [Rules]
+// after it was lost. c receives a frame with all users as soon as other pods have answered, and one
+// for each change.
 //
 // It returns ErrClosed. If the rules have no watchlists, it does nothing.
 func (c *Conn) WatchUsers(users []string) error {
@@ -200,7 +201,8 @@ func (h *Host) pushNews(news watchNews) {
 	}
 }
 
-// updateWatched adds what has changed of a user to the news. lost reports whether a connection was lost.
+// updateWatched adds what has changed of a user to the news. lost reports whether a connection was
+// lost.
 func (h *Host) updateWatched(news *watchNews, r *roster, id string, lost bool) {
 	w := r.watched[id]
 	if w == nil {

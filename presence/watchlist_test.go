@@ -149,8 +149,8 @@ func TestWatchlistsAreBoundedAndDropped(t *testing.T) {
 	})
 }
 
-// The first frame waits for other pods, and users of several pods are online until the last one has lost
-// them.
+// The first frame waits for other pods, and users of several pods are online until the last one has
+// lost them.
 func TestWatchlistsSeeUsersOfOtherPods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatchWorld(t, new(askRelay))
@@ -192,7 +192,8 @@ func TestWatchlistsSeeUsersOfOtherPods(t *testing.T) {
 	})
 }
 
-// Other pods receive changes of the users who are signed in, and nothing if the rules have no watchlist.
+// Other pods receive changes of the users who are signed in, and nothing if the rules have no
+// watchlist.
 func TestOtherPodsAreToldWhoIsSignedIn(t *testing.T) {
 	for _, on := range []bool{true, false} {
 		t.Run(fmt.Sprint(on), func(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// BenchmarkWatchedMemory reports what a channel with a watcher keeps on the heap: with the watcher's
-// own user, and with users that other pods have, each in this channel alone.
+// BenchmarkWatchedMemory reports what a channel with a watcher keeps on the heap: with the
+// watcher's own user, and with users that other pods have, each in this channel alone.
 func BenchmarkWatchedMemory(b *testing.B) {
 	for _, bb := range []struct {
 		name                  string
@@ -125,8 +125,8 @@ func mergeParts(b *testing.B, reg *Registry, channel, pods, users int) {
 	}
 }
 
-// usersOf returns a part with n users, whose IDs of 11 bytes and e-mail addresses of 23 bytes are in one
-// string with the name of the channel, like texts that are decoded from a payload.
+// usersOf returns a part with n users, whose IDs of 11 bytes and e-mail addresses of 23 bytes are
+// in one string with the name of the channel, like texts that are decoded from a payload.
 func usersOf(channel, pod, n int) Delta {
 	var text strings.Builder
 	from, _ := fmt.Fprintf(&text, "portal.example.com room-%d ", channel)

@@ -1,11 +1,11 @@
-// Command assign measures how many requests to /message/adduser a deployment answers, one user and one
-// channel each, on one pod and on five. It writes a table in Markdown.
+// Command assign measures how many requests to /message/adduser a deployment answers, one user and
+// one channel each, on one pod and on five. It writes a table in Markdown.
 //
 //	go run ./assign >figures.md
 //
-// Each pod is a Caddy of its own with a file of its own on the disk of -dir. All share the CPUs and that
-// disk with this program, so absolute figures depend on the machine; compare the rows. Each request
-// names another user, and is answered when the change is on the disk of all pods.
+// Each pod is a Caddy of its own with a file of its own on the disk of -dir. All share the CPUs and
+// that disk with this program, so absolute figures depend on the machine; compare the rows. Each
+// request names another user, and is answered when the change is on the disk of all pods.
 package main
 
 import (
@@ -27,7 +27,8 @@ import (
 // rows are the measured deployments and numbers of requests at a time.
 var rows = []struct{ pods, flying int }{{1, 1}, {1, 64}, {5, 1}, {5, 64}}
 
-// goals of five pods with 64 requests at a time: requests a second, and as a part of what one pod does.
+// goals of five pods with 64 requests at a time: requests a second, and as a part of what one pod
+// does.
 const (
 	goalRate = 3000
 	goalPart = 0.5

@@ -29,8 +29,8 @@ type figures struct {
 // users numbers the users, so that no request repeats another one.
 var users atomic.Int64
 
-// client sends requests to a pod over one connection. It is not net/http's, which would use as much CPU
-// time as the pods.
+// client sends requests to a pod over one connection. It is not net/http's, which would use as much
+// CPU time as the pods.
 type client struct {
 	host string
 	conn net.Conn
@@ -45,8 +45,8 @@ func dial(p *server.Process) (*client, error) {
 	return &client{p.Host, conn, bufio.NewReader(conn)}, nil
 }
 
-// assign assigns one more user to one of a thousand channels, and reports whether all pods have confirmed
-// it.
+// assign assigns one more user to one of a thousand channels, and reports whether all pods have
+// confirmed it.
 func (c *client) assign() (complete bool, err error) {
 	n := users.Add(1)
 	body := fmt.Sprintf(`{"users":[{"id":"00000000-0000-4000-8000-%012d","channels":[{"name":"room-%d"}]}]}`, n, n%1000)

@@ -48,8 +48,8 @@ type latency struct {
 	noise float64 // p50 of the middle window over that of the least, as a share
 }
 
-// growthLayouts are measured one after the other: the number of pods grows, and then that of channels
-// and of hosts.
+// growthLayouts are measured one after the other: the number of pods grows, and then that of
+// channels and of hosts.
 var growthLayouts = []layout{{1, 1, 1000}, {3, 1, 1000}, {6, 1, 1000}, {10, 1, 1000}, {10, 100, 10}, {10, 1, 5000}, {20, 1, 1000}}
 
 // parseLayouts parses layouts like "10x1x1000,10x100x10".
@@ -158,8 +158,8 @@ func (m *mesh) crowd(ctx context.Context) error {
 	return nil
 }
 
-// ask measures the p50 of allusers, for counts and for the users by name, in windows of which the least
-// counts. The answers are checked.
+// ask measures the p50 of allusers, for counts and for the users by name, in windows of which the
+// least counts. The answers are checked.
 func (m *mesh) ask(ctx context.Context) (counts, users latency, err error) {
 	var (
 		lap    time.Time
@@ -193,8 +193,8 @@ func leastLatency(of [windows]float64) latency {
 	return latency{of[0], of[windows/2]/of[0] - 1}
 }
 
-// heap returns the bytes of live objects. The second collection frees what the first one found dead in
-// pools.
+// heap returns the bytes of live objects. The second collection frees what the first one found dead
+// in pools.
 func heap() uint64 {
 	var s runtime.MemStats
 	for range 2 {

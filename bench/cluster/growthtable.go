@@ -7,16 +7,16 @@ import (
 	"unicode/utf8"
 )
 
-// The size that costs are extrapolated to. Ten million connections that watch a million channels, ten
-// each, are 100,000 channels that each pod watches: ten of each host, with members on ten pods.
+// The size that costs are extrapolated to. Ten million connections that watch a million channels,
+// ten each, are 100,000 channels that each pod watches: ten of each host, with members on ten pods.
 const (
 	farPods     = 100
 	farHosts    = 10_000
 	farChannels = 100_000 // on each pod
 	fewChannels = 10_000  // of one host
 	memberPods  = 10      // that have a member of a channel
-	// mostSubjects is the maximum number of subscriptions: 1,024 subjects for changes in channels, 256 for
-	// messages, and six others.
+	// mostSubjects is the maximum number of subscriptions: 1,024 subjects for changes in channels,
+	// 256 for messages, and six others.
 	mostSubjects = 1024 + 256 + 6
 )
 
@@ -83,12 +83,12 @@ func busyNoise(g *grown) float64 { return g.busy.noise }
 func askNoise(g *grown) float64  { return max(g.counts.noise, g.users.noise) }
 func noNoise(*grown) float64     { return 0 }
 
-// sharedNoise is how much the bytes of joins vary from run to run: joins at about the same time share a
-// payload.
+// sharedNoise is how much the bytes of joins vary from run to run: joins at about the same time
+// share a payload.
 func sharedNoise(*grown) float64 { return 0.1 }
 
-// printSlopes writes how each cost grows. It needs three numbers of pods with the same channels of one
-// host, and one number of pods with more channels, and with more hosts.
+// printSlopes writes how each cost grows. It needs three numbers of pods with the same channels of
+// one host, and one number of pods with more channels, and with more hosts.
 func printSlopes(list []grown) {
 	var line []*grown // several pods with the channels of the first layout
 	for i := range list {
@@ -126,7 +126,8 @@ func printSlopes(list []grown) {
 		noise := max(a.noise(base), a.noise(more), a.noise(wide), smallNoise) * a.of(base)
 		channels := beyond(a.of(more)-a.of(base), noise) / float64(more.total()-base.total())
 		hosts := beyond(a.of(wide)-a.of(base), noise) / float64(wide.hosts-base.hosts)
-		// The pods share the joins, so a pod's own part falls: a line does not reach further than the rows.
+		// The pods share the joins, so a pod's own part falls: a line does not reach further than
+		// the rows.
 		far := func(channelCount, hostCount int) string {
 			if s.slope < -noise/float64(base.number) {
 				return "–"
@@ -155,7 +156,8 @@ func printSlopes(list []grown) {
 	printRows(rows)
 }
 
-// beyond returns d, or 0 if it is within the noise or negative: a cost that falls does not fall further.
+// beyond returns d, or 0 if it is within the noise or negative: a cost that falls does not fall
+// further.
 func beyond(d, noise float64) float64 {
 	if d <= noise {
 		return 0
@@ -194,8 +196,8 @@ func figure(f float64) string {
 	return fmt.Sprintf("%.3f", f)
 }
 
-// printRows writes a table. The first row is its head, and columns have figures, except for names in
-// the first one.
+// printRows writes a table. The first row is its head, and columns have figures, except for names
+// in the first one.
 func printRows(rows [][]string) {
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {

@@ -12,9 +12,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// mesh is a deployment of any number of pods, all in this process and joined by routes over loopback.
-// No other process takes CPU time or memory of its figures, and the cost of a pod is a part of that of
-// the process.
+// mesh is a deployment of any number of pods, all in this process and joined by routes over
+// loopback. No other process takes CPU time or memory of its figures, and the cost of a pod is a
+// part of that of the process.
 type mesh struct {
 	layout
 	pods    []*meshPod
@@ -22,8 +22,8 @@ type mesh struct {
 	joined  int // users who have joined one since
 }
 
-// layout is what the pods of a mesh watch. Every pod has one watcher and one member of every channel,
-// the same connection.
+// layout is what the pods of a mesh watch. Every pod has one watcher and one member of every
+// channel, the same connection.
 type layout struct{ number, hosts, channels int } // number of pods; channels of each host
 
 // total returns the number of channels that each pod watches.
@@ -121,8 +121,8 @@ func (p *meshPod) connectUsers(number, pods int) error {
 	return nil
 }
 
-// watch makes every pod watch all channels, some at a time, so that a busy machine keeps up. Each time it
-// waits until every pod shows the members of all pods.
+// watch makes every pod watch all channels, some at a time, so that a busy machine keeps up. Each
+// time it waits until every pod shows the members of all pods.
 func (m *mesh) watch(ctx context.Context) error {
 	const some = 100
 	var conns []*presence.Conn // of each host and pod

@@ -133,8 +133,8 @@ func (c *Conn) text(payload []byte) {
 	}
 }
 
-// hasLine reports whether a line of a frame is the text. A busy server puts several of its frames, with
-// a ping among them, into one, each as a line.
+// hasLine reports whether a line of a frame is the text. A busy server puts several of its frames,
+// with a ping among them, into one, each as a line.
 func hasLine(payload []byte, text string) bool {
 	for line := range bytes.Lines(payload) {
 		if string(bytes.TrimSuffix(line, []byte("\n"))) == text {

@@ -12,8 +12,8 @@ type Plan struct {
 	Host, Header string
 	// Steps are done in order after the handshake. The connection is ready after the last.
 	Steps []Step
-	// Ping is a text frame of the server, or a line of one, that must be answered with Pong, in addition to the pings
-	// of RFC 6455.
+	// Ping is a text frame of the server, or a line of one, that must be answered with Pong, in
+	// addition to the pings of RFC 6455.
 	Ping, Pong string
 }
 

@@ -9,8 +9,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/loopback"
 )
 
-// PodOptions returns the global options of pod-N of a cluster. listen is its address for other pods, and
-// routes are those of pods that it connects to.
+// PodOptions returns the global options of pod-N of a cluster. listen is its address for other
+// pods, and routes are those of pods that it connects to.
 func PodOptions(dataCenter string, n int, listen string, routes []string) []string {
 	lines := append(podName(dataCenter, n), "cluster {", "listen "+listen, "secret "+strconv.Quote(TokenSecret))
 	if len(routes) > 0 {
@@ -23,8 +23,8 @@ func podName(dataCenter string, n int) []string {
 	return []string{"data_center " + dataCenter, fmt.Sprintf("pod pod-%d", n)}
 }
 
-// StartPods starts n Caddys, as a cluster if there are several, and returns when they listen. After an
-// error, it returns those that it has started.
+// StartPods starts n Caddys, as a cluster if there are several, and returns when they listen. After
+// an error, it returns those that it has started.
 func (c Caddy) StartPods(ctx context.Context, dataCenter string, n int) (pods Group, err error) {
 	routes := make([]string, n)
 	for i := range routes {

@@ -10,7 +10,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/loopback"
 )
 
-// StartRedis starts Debian's redis-server on a free port of loopback. Nothing is written to the disk.
+// StartRedis starts Debian's redis-server on a free port of loopback. Nothing is written to the
+// disk.
 func StartRedis(ctx context.Context) (*Process, error) {
 	const program = "redis-server"
 	if _, err := exec.LookPath(program); errors.Is(err, exec.ErrNotFound) {

@@ -1,13 +1,13 @@
 // Command tenants measures plugins for many hosts, each of which has its own instance: the time to
-// open one, the memory of the process, a warm call, and a collection of Go's heap. It writes a table
-// in Markdown.
+// open one, the memory of the process, a warm call, and a collection of Go's heap. It writes a
+// table in Markdown.
 //
 //	go run ./tenants >figures.md
 //
-// Each row is a process of its own. The plugins are the examples. "shared" is with an image of their
-// initial memory, which needs Linux and 64 KiB of data; "own" is without. The last rows are of 10,000 hosts with the
-// default memory for plugins, each asked once in the given time, and with 8 GiB, each asked 100
-// times. Absolute figures depend on the machine; compare the rows.
+// Each row is a process of its own. The plugins are the examples. "shared" is with an image of
+// their initial memory, which needs Linux and 64 KiB of data; "own" is without. The last rows are
+// of 10,000 hosts with the default memory for plugins, each asked once in the given time, and with
+// 8 GiB, each asked 100 times. Absolute figures depend on the machine; compare the rows.
 package main
 
 import (

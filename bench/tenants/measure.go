@@ -138,8 +138,8 @@ func (r *row) ask(ctx context.Context, plugin *plugins.Plugin) error {
 	return r.look(&r.Last)
 }
 
-// look reads the memory of the process. Into to goes what it grew by since the first instance, after
-// a collection.
+// look reads the memory of the process. Into to goes what it grew by since the first instance,
+// after a collection.
 func (r *row) look(to *float64) error {
 	now, err := resident()
 	r.Most = max(r.Most, now)

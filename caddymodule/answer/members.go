@@ -7,8 +7,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Members returns the JSON objects that the plugins make of the users, in their order. A user that they
-// leave out is nil. After a failure, it returns nil.
+// Members returns the JSON objects that the plugins make of the users, in their order. A user that
+// they leave out is nil. After a failure, it returns nil.
 func (a *Plugins) Members(users []presence.User) [][]byte {
 	m := a.members(each(users, func(u *presence.User) plugins.User {
 		return plugins.User{ID: u.ID, Email: u.Email, Info: u.Info, Status: u.Status}
@@ -28,7 +28,8 @@ func (a *Plugins) Members(users []presence.User) [][]byte {
 	return objects
 }
 
-// each returns a function that returns the users of a list one by one, as plugins see them, then false.
+// each returns a function that returns the users of a list one by one, as plugins see them, then
+// false.
 func each[T any](list []T, seen func(*T) plugins.User) func() (plugins.User, bool) {
 	return func() (plugins.User, bool) {
 		if len(list) == 0 {

@@ -25,8 +25,9 @@ type ActError struct{ Problem *problem.Problem }
 // Error returns the detail.
 func (e *ActError) Error() string { return e.Problem.Detail }
 
-// Act answers an operator as the named endpoint answers a backend, with the same body, but without a key: the
-// caller has checked who asks. The names are sendmessage, disconnect and leave. It returns an *ActError.
+// Act answers an operator as the named endpoint answers a backend, with the same body, but without
+// a key: the caller has checked who asks. The names are sendmessage, disconnect and leave. It
+// returns an *ActError.
 func (s *Server) Act(ctx context.Context, name string, of *site.Site, host presence.HostName, raw []byte) (Acted, error) {
 	a, p := s.act(ctx, name, of, host, raw)
 	if p != nil {

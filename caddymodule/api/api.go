@@ -1,6 +1,6 @@
-// Package api answers the requests of backends: listings, messages, assignments, and calls about users.
-// The [Server] checks keys and bodies, and each endpoint has a file. Package answer writes the
-// answers.
+// Package api answers the requests of backends: listings, messages, assignments, and calls about
+// users. The [Server] checks keys and bodies, and each endpoint has a file. Package answer writes
+// the answers.
 package api
 
 import (
@@ -102,8 +102,8 @@ type Config struct {
 	Tracer *tracing.Tracer
 	// Draining reports whether requests are refused because the process is stopping.
 	Draining func() bool
-	// MaxListed is the maximum number of entries that an answer lists of all users or channels of this
-	// pod; 0: [cluster.MaxListed].
+	// MaxListed is the maximum number of entries that an answer lists of all users or channels of
+	// this pod; 0: [cluster.MaxListed].
 	MaxListed int
 }
 
@@ -137,8 +137,8 @@ func (s *Server) Collectors() []prometheus.Collector { return []prometheus.Colle
 // BadKeys returns the counts of wrong keys, for another API that has keys.
 func (s *Server) BadKeys() *BadKeys { return s.badKeys }
 
-// Observe counts a request to an endpoint that was answered with an HTTP status, also one of another
-// API. There may be few different endpoints.
+// Observe counts a request to an endpoint that was answered with an HTTP status, also one of
+// another API. There may be few different endpoints.
 func (s *Server) Observe(endpoint string, status int, start time.Time) {
 	s.requests.WithLabelValues(endpoint, strconv.Itoa(status)).Observe(time.Since(start).Seconds())
 }

@@ -36,8 +36,8 @@ func NewBadKeys() *BadKeys {
 	return &BadKeys{clients: make(map[badKeyClient]badKeyCount)}
 }
 
-// Try counts an attempt to guess one of a set of keys, which has a hash, see [BadKeys.try]. client is
-// that of [Door.Client].
+// Try counts an attempt to guess one of a set of keys, which has a hash, see [BadKeys.try]. client
+// is that of [Door.Client].
 func (b *BadKeys) Try(set [sha256.Size]byte, client netip.Prefix, right bool, now time.Time) (wait time.Duration) {
 	return b.try(badKeyClient{set, client}, right, now)
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// disconnect answers /message/disconnect: it closes connections of the host on all pods, and revokes the
-// tokens of their users if the request says so.
+// disconnect answers /message/disconnect: it closes connections of the host on all pods, and
+// revokes the tokens of their users if the request says so.
 func (s *Server) disconnect(ctx context.Context, q request) (response, *problem.Problem) {
 	channel, call, p := readDisconnect(q)
 	if p != nil {

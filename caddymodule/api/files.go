@@ -18,8 +18,8 @@ var files = map[string]file{
 	"/openapi.yaml": {docs.OpenAPI, clients.ETag(docs.OpenAPI), "application/yaml"}, // RFC 9512
 }
 
-// ServeFile serves client.js, its types, or the description of the endpoints. It reports false for another
-// name.
+// ServeFile serves client.js, its types, or the description of the endpoints. It reports false for
+// another name.
 func ServeFile(w http.ResponseWriter, r *http.Request, name string) bool {
 	f, ok := files[name]
 	if !ok {

@@ -44,8 +44,8 @@ func (s *Server) readRevocation(q request, byUsers bool) (r revocation, p *probl
 	return r, nil
 }
 
-// defaultRevocation is how long a revocation lasts on a site without jwt. It has no effect there, but
-// another pod may have another configuration.
+// defaultRevocation is how long a revocation lasts on a site without jwt. It has no effect there,
+// but another pod may have another configuration.
 const defaultRevocation = 24 * time.Hour
 
 // revoke revokes tokens of users on all pods, before these are disconnected.

@@ -35,7 +35,8 @@ func (s *Server) sendMessage(_ context.Context, q request) (response, *problem.P
 	return response{body: withoutKey(q.raw), status: http.StatusCreated}, nil
 }
 
-// filterAndSend sends a message, unless a plugin refuses it. Plugins are not asked about a repetition.
+// filterAndSend sends a message, unless a plugin refuses it. Plugins are not asked about a
+// repetition.
 func (s *Server) filterAndSend(q request, m presence.Message) error {
 	if len(m.Channels) > 0 && q.site.FiltersMessages() {
 		repeated, err := s.Registry.Check(q.host, &m)

@@ -206,8 +206,8 @@ func (a *Keeper) Close() error {
 	return f.Close()
 }
 
-// Granted implements presence.Granter: an assignment grants all permissions in a channel that needs a
-// grant.
+// Granted implements presence.Granter: an assignment grants all permissions in a channel that needs
+// a grant.
 func (a *Keeper) Granted(host presence.HostName, channel string, user presence.User) presence.Permissions {
 	if a.Book.Mode(host, user.ID, channel) == assignment.None {
 		return 0

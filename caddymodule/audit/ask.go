@@ -13,8 +13,8 @@ import (
 const (
 	// askEvery is the time between two questions to a pod.
 	askEvery = 200 * time.Millisecond
-	// deferral is the time from an answer to its judgment: by then, pings have shown which connections
-	// were open, and other pods have said whether they are cut off.
+	// deferral is the time from an answer to its judgment: by then, pings have shown which
+	// connections were open, and other pods have said whether they are cut off.
 	deferral = 3 * time.Second
 	// maxAnswer is the maximum size of an answer in bytes.
 	maxAnswer = 64 << 20

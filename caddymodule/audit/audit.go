@@ -27,8 +27,8 @@ type Options struct {
 	Token func(user string) (string, error)
 	// Grace is the site's grace period.
 	Grace time.Duration
-	// Users is the number of users that come and go, and Channels that of the channels that they join.
-	// Both are at least 1.
+	// Users is the number of users that come and go, and Channels that of the channels that they
+	// join. Both are at least 1.
 	Users, Channels int
 	// Pace is the mean time between two things that a user does. Default: 1 s.
 	Pace time.Duration

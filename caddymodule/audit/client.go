@@ -20,7 +20,8 @@ import (
 const (
 	// patience is the maximum time of a handshake, a request and a command.
 	patience = 10 * time.Second
-	// maxFrame is the maximum size of a frame in bytes. That of a join lists all members of a channel.
+	// maxFrame is the maximum size of a frame in bytes. That of a join lists all members of a
+	// channel.
 	maxFrame = 16 << 20
 	// pingEvery is the time between two signs of life of a connection.
 	pingEvery = 500 * time.Millisecond
@@ -242,8 +243,8 @@ func (c *client) close() {
 	}
 }
 
-// isStayAway reports whether an error is a close with a code by which clients must stay away, as if a
-// plugin refuses a user.
+// isStayAway reports whether an error is a close with a code by which clients must stay away, as if
+// a plugin refuses a user.
 func isStayAway(err error) bool {
 	const first, last = 4000, 4099
 	closed, ok := errors.AsType[*websocket.CloseError](err)

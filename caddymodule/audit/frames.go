@@ -46,8 +46,8 @@ type frames struct {
 	visible map[seen]bool
 	watched map[seen]bool // keys with user ""
 	open    map[seen]*expectation
-	// overtaken has what a watcher was not told of before the user came or went again: its frame can still
-	// come, and is no false one then.
+	// overtaken has what a watcher was not told of before the user came or went again: its frame
+	// can still come, and is no false one then.
 	overtaken map[seen]*expectation
 	counts    []FrameCounts // by watcher
 }
@@ -78,8 +78,8 @@ func (f *frames) changing(now time.Time, m member) {
 	}
 }
 
-// drop ends an expectation that has been overtaken. If it is not due yet, the pod did not have to know of
-// it, so nothing excuses a frame.
+// drop ends an expectation that has been overtaken. If it is not due yet, the pod did not have to
+// know of it, so nothing excuses a frame.
 func (f *frames) drop(now time.Time, k seen) {
 	if e := f.open[k]; e != nil && !e.due.After(now) {
 		f.countLate(now, k, e)

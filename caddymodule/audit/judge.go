@@ -37,8 +37,8 @@ type holder struct {
 	possible    []int // pods of connections that may have been open
 }
 
-// judge compares an answer with the stays. cutOff reports whether a pod may be dead to the others at
-// the time, although it runs: its own answers then say that they are incomplete, or do not come.
+// judge compares an answer with the stays. cutOff reports whether a pod may be dead to the others
+// at the time, although it runs: its own answers then say that they are incomplete, or do not come.
 func (l *stays) judge(pods []Pod, a *answer, cutOff func(pod int) bool) verdict {
 	var v verdict
 	holders := l.holders(pods, a)
@@ -123,8 +123,8 @@ type soundness struct {
 
 type span struct{ from, to time.Time }
 
-// isDoubtful reports whether the pod's own answers were incomplete, or did not come, at some moment of
-// a period or shortly before. A question that still waits counts from when it was asked.
+// isDoubtful reports whether the pod's own answers were incomplete, or did not come, at some moment
+// of a period or shortly before. A question that still waits counts from when it was asked.
 func (s *soundness) isDoubtful(from, to time.Time) bool {
 	// A pod is dead to the others until a second after they hear it again.
 	const after = 2 * time.Second

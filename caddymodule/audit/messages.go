@@ -77,7 +77,8 @@ func (l *messages) send(now time.Time, channel, sender string, n uint64) {
 	}
 }
 
-// accepted records that the pod has confirmed the message; otherwise it refused it, or nobody knows.
+// accepted records that the pod has confirmed the message; otherwise it refused it, or nobody
+// knows.
 func (l *messages) accepted(channel, sender string, n uint64, isAccepted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

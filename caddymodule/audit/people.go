@@ -16,8 +16,8 @@ type user struct {
 	channel string
 }
 
-// live lets the user come, join, send and leave, until the context ends. If a connection is lost, the
-// user comes back on the next pod, as behind a load balancer.
+// live lets the user come, join, send and leave, until the context ends. If a connection is lost,
+// the user comes back on the next pod, as behind a load balancer.
 func (u *user) live(ctx context.Context) {
 	pod := u.home
 	for ctx.Err() == nil {
@@ -47,7 +47,8 @@ func (u *user) live(ctx context.Context) {
 }
 
 // fared counts that a user joined a channel on a pod, or the error that prevented it. Without these
-// counts, an audit whose users stay outside finds nothing, and looks like one that finds nothing wrong.
+// counts, an audit whose users stay outside finds nothing, and looks like one that finds nothing
+// wrong.
 func (a *Audit) fared(pod int, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

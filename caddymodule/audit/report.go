@@ -29,9 +29,9 @@ type PodReport struct {
 	// which it gave none.
 	IncompleteSeconds float64 `json:"incomplete_seconds"`
 	SilentSeconds     float64 `json:"silent_seconds"`
-	// GhostSeconds is the time for which its answers list connections that have ended, added up over
-	// the connections, and MissingSeconds that for which they lack open ones. Both count incomplete
-	// answers too.
+	// GhostSeconds is the time for which its answers list connections that have ended, added up
+	// over the connections, and MissingSeconds that for which they lack open ones. Both count
+	// incomplete answers too.
 	GhostSeconds   float64       `json:"ghost_seconds"`
 	MissingSeconds float64       `json:"missing_seconds"`
 	Frames         FrameCounts   `json:"frames"`
@@ -43,8 +43,8 @@ type PodReport struct {
 type UserCounts struct {
 	// Home is the number of users who connect to this pod when all is well.
 	Home int `json:"home"`
-	// Joined is how often a user joined a channel. The others count how often one could not connect, was
-	// refused, or was connected and could not join.
+	// Joined is how often a user joined a channel. The others count how often one could not
+	// connect, was refused, or was connected and could not join.
 	Joined       uint64 `json:"joined"`
 	NotConnected uint64 `json:"not_connected"`
 	NotLoggedIn  uint64 `json:"not_logged_in"`
@@ -98,8 +98,8 @@ func (r *Report) Wrong() (n uint64) {
 	return n
 }
 
-// IsUnjudged reports whether no user has joined a channel on the pod, although it is the home of some:
-// nobody came and went there, so that nothing about them could be wrong.
+// IsUnjudged reports whether no user has joined a channel on the pod, although it is the home of
+// some: nobody came and went there, so that nothing about them could be wrong.
 func (p *PodReport) IsUnjudged() bool { return p.Users.Home > 0 && p.Users.Joined == 0 }
 
 // WriteTable writes the report for people.

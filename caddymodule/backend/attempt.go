@@ -61,8 +61,8 @@ func (q *queue) attempt(l *lane, to *Endpoint) {
 	}
 }
 
-// countAttempt returns which attempt at a message follows, and which refusal that would be. The message
-// is another one than before if that was purged.
+// countAttempt returns which attempt at a message follows, and which refusal that would be. The
+// message is another one than before if that was purged.
 func (q *queue) countAttempt(l *lane, first uint64) (attempt, refusals int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -9,9 +9,9 @@ import (
 // batch is the content of a request: consecutive messages of a lane.
 //
 // A batch is repeated as it was, also after a restart of the process. One that is full is the same
-// whenever it is read. One that ended at the last message of its lane would grow, so its numbers are
-// on disk before it is sent, as the mark of the lane. When a mark is written, the removals of all
-// earlier batches of the lane are written with it: until then, a batch ends before the mark.
+// whenever it is read. One that ended at the last message of its lane would grow, so its numbers
+// are on disk before it is sent, as the mark of the lane. When a mark is written, the removals of
+// all earlier batches of the lane are written with it: until then, a batch ends before the mark.
 type batch struct {
 	mark
 	id     string // of the first message
@@ -42,8 +42,8 @@ func decodeMark(b []byte) mark {
 	return m
 }
 
-// batch returns the first batch of a lane whose numbers are at least from, with at most limit messages;
-// the zero batch if there is none.
+// batch returns the first batch of a lane whose numbers are at least from, with at most limit
+// messages; the zero batch if there is none.
 func (s store) batch(of Stream, channel, from uint64, limit int) (b batch, err error) {
 	err = s.View(func(tx *bbolt.Tx) error {
 		bucket := tx.Bucket(s.root()).Bucket(of.bucket())

@@ -221,7 +221,8 @@ func TestFullestLaneIsPurged(t *testing.T) {
 	})
 }
 
-// A batch after a purge has its own attempts: it is not given up because of those of the purged one.
+// A batch after a purge has its own attempts: it is not given up because of those of the purged
+// one.
 func TestPurgedBatchHasNoPart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var (

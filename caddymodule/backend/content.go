@@ -23,8 +23,8 @@ const (
 	// maxBatchBytes is the size at which a request takes no further event. One event can be larger.
 	maxBatchBytes = 256 << 10
 
-	// eventsGather delays events, and nobody else: one sync serves all shards, and requests have more
-	// events.
+	// eventsGather delays events, and nobody else: one sync serves all shards, and requests have
+	// more events.
 	eventsGather = 20 * time.Millisecond
 
 	// eventsFill is close to 1, because the events of a shard are added in the order of their keys.

@@ -15,8 +15,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// MaxHosts is the maximum number of queues: hosts with queued messages or, for events, of pairs of a
-// host and a receiver.
+// MaxHosts is the maximum number of queues: hosts with queued messages or, for events, of pairs of
+// a host and a receiver.
 const MaxHosts = 1024
 
 // Errors of [Courier.Add].

@@ -10,8 +10,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// Keeper keeps a [Courier] through reloads. It opens the file once it is needed, and retries if that
-// fails.
+// Keeper keeps a [Courier] through reloads. It opens the file once it is needed, and retries if
+// that fails.
 type Keeper struct {
 	cfg     Config
 	wanted  func() bool

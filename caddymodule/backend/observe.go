@@ -20,7 +20,8 @@ const (
 	ReasonHosts Reason = "hosts" // too many hosts have a queue
 )
 
-// Reasons for discarding a queued message, in addition to ReasonRefused and, for events, ReasonFull.
+// Reasons for discarding a queued message, in addition to ReasonRefused and, for events,
+// ReasonFull.
 const (
 	ReasonDamaged Reason = "damaged" // the message cannot be read
 	ReasonRemoved Reason = "removed" // the receiver of the events is no longer configured

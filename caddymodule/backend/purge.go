@@ -17,8 +17,8 @@ func (c *Courier) Fullest(of Stream) (lane uint64, ok bool) {
 	return q.fullest()
 }
 
-// Purge throws away the messages of a lane, to make room, and returns their number. A request that is
-// under way may still be delivered.
+// Purge throws away the messages of a lane, to make room, and returns their number. A request that
+// is under way may still be delivered.
 func (c *Courier) Purge(of Stream, lane uint64) int {
 	c.mu.Lock()
 	q := c.queues[of]

@@ -7,10 +7,11 @@ import (
 
 // Writer writes requests with events in another form than Standard Webhooks. It is immutable.
 type Writer interface {
-	// Batch is the maximum number of events in a request, at most 100. It never changes for a stream.
+	// Batch is the maximum number of events in a request, at most 100. It never changes for a
+	// stream.
 	Batch() int
-	// Body returns the body of a request. The last of its events was queued at a time. The same events
-	// have the same body, because a request is repeated as it was.
+	// Body returns the body of a request. The last of its events was queued at a time. The same
+	// events have the same body, because a request is repeated as it was.
 	Body(events [][]byte, queued time.Time) []byte
 	// Sign sets the headers that sign a body.
 	Sign(header http.Header, body []byte)
@@ -32,8 +33,9 @@ func (k *kind) write(to *Endpoint, b batch) []byte {
 	return k.body(b.bodies)
 }
 
-// mayGiveUp reports whether a batch may be given up after a failure: at once after some refusals, unless
-// the endpoint has patience, and after any failure when it is older than what the endpoint keeps.
+// mayGiveUp reports whether a batch may be given up after a failure: at once after some refusals,
+// unless the endpoint has patience, and after any failure when it is older than what the endpoint
+// keeps.
 func (to *Endpoint) mayGiveUp(b batch, refused bool, now time.Time) (why Reason, ok bool) {
 	age := now.Sub(time.Unix(0, int64(b.first)))
 	switch {

@@ -82,7 +82,8 @@ func addTargets(cmd *cobra.Command, body map[string]any, flag, key string) {
 	}
 }
 
-// act sends an action to the admin endpoint, and prints what was done with its number, if it has one.
+// act sends an action to the admin endpoint, and prints what was done with its number, if it has
+// one.
 func act(cmd *cobra.Command, action, host string, body map[string]any, done string) error {
 	request, err := json.Marshal(body)
 	if err != nil {

@@ -106,9 +106,9 @@ func runAudit(cmd *cobra.Command) (status int, err error) {
 	return auditStatus(&r, err)
 }
 
-// auditStatus returns the status of an audit that has ended, and its reasons. printing is the error of
-// printing the report. A wrong answer is a fault of the deployment whatever else happened, so its status
-// goes first; nothing else may have it.
+// auditStatus returns the status of an audit that has ended, and its reasons. printing is the error
+// of printing the report. A wrong answer is a fault of the deployment whatever else happened, so
+// its status goes first; nothing else may have it.
 func auditStatus(r *audit.Report, printing error) (status int, err error) {
 	var errs []error
 	if printing != nil {

@@ -63,8 +63,8 @@ func readAuditSite(file, adapter, host string) (*auditSite, error) {
 	return s, nil
 }
 
-// bareHost returns the canonical form of a host, which has no port. A text that is no host is returned as it is: no
-// site has it.
+// bareHost returns the canonical form of a host, which has no port. A text that is no host is
+// returned as it is: no site has it.
 func bareHost(host string) string {
 	if name, err := presence.ParseHostName(host); err == nil {
 		return name.String()
@@ -113,8 +113,8 @@ func findSite(config []byte, host string) (*siteConfig, error) {
 	return nil, fmt.Errorf("no site of %s has a rollcall block", host)
 }
 
-// walkSites calls visit for each rollcall handler in routes, with the hosts that lead to it; none are
-// all.
+// walkSites calls visit for each rollcall handler in routes, with the hosts that lead to it; none
+// are all.
 func walkSites(routes []json.RawMessage, hosts []string, visit func(hosts []string, s *siteConfig)) {
 	for _, raw := range routes {
 		var route struct {

@@ -42,8 +42,8 @@ func runPluginCall(cmd *cobra.Command, args []string) error {
 	})
 }
 
-// callOnce makes the call that the flags describe, and passes its result to use. It fails if the call
-// does. The profile may be nil.
+// callOnce makes the call that the flags describe, and passes its result to use. It fails if the
+// call does. The profile may be nil.
 func callOnce(
 	cmd *cobra.Command, args []string, profile *plugins.Profile, use func(t *pluginTrial, c *hookCall, result []byte) error,
 ) error {

@@ -18,8 +18,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// casesFile is a table of calls with the results that they must have. The calls are made in order, and
-// share the plugin's store.
+// casesFile is a table of calls with the results that they must have. The calls are made in order,
+// and share the plugin's store.
 type casesFile struct {
 	Config json.RawMessage   `json:"config"` // config block of the plugin
 	Cases  []json.RawMessage `json:"cases"`
@@ -37,8 +37,8 @@ type pluginCase struct {
 	after time.Duration
 }
 
-// casesStart is the time of the plugin's clock at the first case. It moves by "after" alone, so that a
-// table has the same results at any hour.
+// casesStart is the time of the plugin's clock at the first case. It moves by "after" alone, so
+// that a table has the same results at any hour.
 var casesStart = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 // runPluginTest makes the calls of a file of cases and compares their results.
@@ -179,7 +179,8 @@ func (c *pluginCase) checkCase() (err error) {
 	return nil
 }
 
-// compare makes the calls. It returns how the first result that differs from the wanted one does so.
+// compare makes the calls. It returns how the first result that differs from the wanted one does
+// so.
 func (c *pluginCase) compare(ctx context.Context, t *pluginTrial) []string {
 	if err := c.supported(t); err != nil {
 		return []string{"the plugin " + err.Error()}

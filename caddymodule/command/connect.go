@@ -127,7 +127,8 @@ func closeGently(conn *websocket.Conn) {
 	_ = conn.SetReadDeadline(deadline)
 }
 
-// printFrames prints frames until the connection ends. It returns an error unless this client has closed it.
+// printFrames prints frames until the connection ends. It returns an error unless this client has
+// closed it.
 func printFrames(to io.Writer, conn *websocket.Conn) error {
 	for {
 		_, frame, err := conn.ReadMessage()

@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// differences compares two JSON values as encoding/json decodes them. It names each place that differs,
-// with a path like .room[0].email.
+// differences compares two JSON values as encoding/json decodes them. It names each place that
+// differs, with a path like .room[0].email.
 func differences(path string, have, want any) (list []string) {
 	switch w := want.(type) {
 	case map[string]any:

@@ -14,8 +14,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// hookCall is a call of one hook, from flags or from a file of cases. Which fields matter depends on
-// the hook.
+// hookCall is a call of one hook, from flags or from a file of cases. Which fields matter depends
+// on the hook.
 type hookCall struct {
 	Hook       string          `json:"hook"`
 	Channel    string          `json:"channel"`

@@ -107,8 +107,8 @@ func pageQuery(cmd *cobra.Command, host string) url.Values {
 	return query
 }
 
-// hostArg requires a host as the first of at most n arguments, and completes it with those that have
-// connections.
+// hostArg requires a host as the first of at most n arguments, and completes it with those that
+// have connections.
 func hostArg(cmd *cobra.Command, n int) {
 	cmd.Args = func(_ *cobra.Command, args []string) error {
 		switch {

@@ -34,8 +34,8 @@ func foreign() *problem.Problem {
 	}
 }
 
-// serveAction carries out an action. Only the page itself may ask for it: a form or an image of another page has
-// no JSON, and its script no such Origin.
+// serveAction carries out an action. Only the page itself may ask for it: a form or an image of
+// another page has no JSON, and its script no such Origin.
 func (s *Server) serveAction(w http.ResponseWriter, r *http.Request, v Visit) {
 	if r.Method != http.MethodPost {
 		problem.MethodNotAllowed("POST").Write(w)

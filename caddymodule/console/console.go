@@ -75,11 +75,13 @@ type Visit struct {
 	Alone  func(*plugins.Report) bool   // reports whether no other site has it
 	Ended  <-chan struct{}              // closed when the server of the request shuts down
 
-	// Retired is set when another configuration has replaced the one that let the user in. If nil, none does.
+	// Retired is set when another configuration has replaced the one that let the user in. If nil,
+	// none does.
 	Retired *atomic.Bool
 }
 
-// hasEnded reports whether the configuration that let the user in has ended. Its successor may not let them in.
+// hasEnded reports whether the configuration that let the user in has ended. Its successor may not
+// let them in.
 func (v *Visit) hasEnded() bool {
 	select {
 	case <-v.Ended:
@@ -103,8 +105,8 @@ func Refuse(w http.ResponseWriter, p *problem.Problem) {
 	p.Write(w)
 }
 
-// Serve answers a request. path is the rest of the path after the prefix. It returns false if there is no
-// such path.
+// Serve answers a request. path is the rest of the path after the prefix. It returns false if there
+// is no such path.
 func (s *Server) Serve(w http.ResponseWriter, r *http.Request, path string, v Visit) bool {
 	var answer func()
 	switch path {

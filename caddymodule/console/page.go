@@ -14,8 +14,8 @@ import (
 //go:embed page
 var files embed.FS
 
-// policy is the Content-Security-Policy. Nothing inline runs, nothing comes from another origin, and no
-// script can turn text into markup.
+// policy is the Content-Security-Policy. Nothing inline runs, nothing comes from another origin,
+// and no script can turn text into markup.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
@@ -36,8 +36,8 @@ var contentTypes = map[string]string{
 	".svg": "image/svg+xml",
 }
 
-// servePage serves the page or one of its files. The page's files are relative to it, so its address ends with a
-// slash, whatever path leads to the console.
+// servePage serves the page or one of its files. The page's files are relative to it, so its
+// address ends with a slash, whatever path leads to the console.
 func servePage(w http.ResponseWriter, r *http.Request, name string) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		problem.MethodNotAllowed("GET, HEAD").Write(w)

@@ -29,7 +29,8 @@ func TestEveryAnswerHasTheSameStrictHeaders(t *testing.T) {
 	}
 }
 
-// TestThePageIsComplete checks that the files of the page are all served, and refer to nothing else.
+// TestThePageIsComplete checks that the files of the page are all served, and refer to nothing
+// else.
 func TestThePageIsComplete(t *testing.T) {
 	s := newScene(t)
 	if resp := s.get(t, ""); resp.StatusCode != http.StatusFound || resp.Header.Get("Location") != "console/" {

@@ -72,8 +72,9 @@ func (snap *snapshot) join(complete bool, missing []string) {
 	}
 }
 
-// seesLabel reports whether the numbers with a host label of the metrics are shown. Those that stand for
-// several hosts, such as _other, are shown with all hosts only. Such a label could be read as the name of a host.
+// seesLabel reports whether the numbers with a host label of the metrics are shown. Those that
+// stand for several hosts, such as _other, are shown with all hosts only. Such a label could be
+// read as the name of a host.
 func (v *Visit) seesLabel(label string) bool {
 	if v.All {
 		return true
@@ -129,8 +130,8 @@ func (s *Server) plugins(v *Visit) *pluginPage {
 	return page
 }
 
-// reports returns the reports of the plugins that are shown, and the names of plugins that are not shown: files of several
-// sites can have one name.
+// reports returns the reports of the plugins that are shown, and the names of plugins that are not
+// shown: files of several sites can have one name.
 func (s *Server) reports(v *Visit) (shown []plugins.Report, others map[string]bool) {
 	others = make(map[string]bool)
 	for _, r := range s.cfg.Pod.PluginReports() {
@@ -143,9 +144,9 @@ func (s *Server) reports(v *Visit) (shown []plugins.Report, others map[string]bo
 	return shown, others
 }
 
-// mayReset returns why a viewer may not reset the breakers of a plugin for a host, or those for all hosts if host is
-// "". These have the name of the plugin only, so they must be of no other site; and a plugin that fails for the hosts of
-// another site is not called again there.
+// mayReset returns why a viewer may not reset the breakers of a plugin for a host, or those for all
+// hosts if host is "". These have the name of the plugin only, so they must be of no other site;
+// and a plugin that fails for the hosts of another site is not called again there.
 func (s *Server) mayReset(v *Visit, plugin, host string) *problem.Problem {
 	if v.All {
 		return nil

@@ -11,7 +11,8 @@ import (
 // pageRows is the maximum number of rows of a view.
 const pageRows = 50
 
-// maxTags is the maximum number of channels that a row names: 50 rows of the longest names have 4 MiB.
+// maxTags is the maximum number of channels that a row names: 50 rows of the longest names have 4
+// MiB.
 const maxTags = 20
 
 // The views of the page.

@@ -26,7 +26,8 @@ type snapshot struct {
 	Host     *operator.Host        `json:"host,omitempty"`
 	Channels *operator.ChannelList `json:"channels,omitempty"`
 	Users    *operator.Users       `json:"users,omitempty"`
-	// Cut is the number of connections of Users and Found, and of channels of these, that are left out.
+	// Cut is the number of connections of Users and Found, and of channels of these, that are left
+	// out.
 	Cut     int             `json:"cut,omitempty"`
 	Found   *operator.Found `json:"found,omitempty"`
 	Traffic *trafficPage    `json:"traffic,omitempty"`

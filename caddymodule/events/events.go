@@ -68,11 +68,12 @@ type restart struct {
 }
 
 const (
-	// restartPause is the time from the loss of events to the next epoch of their shard, in which it
-	// loses no further ones. The Speaker pauses longer if it happens again.
+	// restartPause is the time from the loss of events to the next epoch of their shard, in which
+	// it loses no further ones. The Speaker pauses longer if it happens again.
 	restartPause = time.Second
 
-	// mostRestartPause is the maximum pause between two looks whether there is room for the next epoch.
+	// mostRestartPause is the maximum pause between two looks whether there is room for the next
+	// epoch.
 	mostRestartPause = 16 * time.Second
 
 	// maxChunk is the maximum number of events that are queued together: they all need room.
@@ -250,8 +251,8 @@ func (e *Events) restartLater(r restart, pause time.Duration) {
 	e.restartAfter(r, pause)
 }
 
-// restartAfter begins a new epoch of a shard after a pause, or later if its host cannot get a queue by
-// then: the epoch would be thrown away.
+// restartAfter begins a new epoch of a shard after a pause, or later if its host cannot get a queue
+// by then: the epoch would be thrown away.
 func (e *Events) restartAfter(r restart, pause time.Duration) {
 	time.AfterFunc(pause, func() {
 		if !e.mayQueue(r.host) {

@@ -171,8 +171,8 @@ func TestNumbersBeginAnewWithTheEpoch(t *testing.T) {
 	}
 }
 
-// A Speaker that begins a new epoch while a plugin names users of the last one can put that late. It must
-// not begin the numbers of the new epoch again.
+// A Speaker that begins a new epoch while a plugin names users of the last one can put that late.
+// It must not begin the numbers of the new epoch again.
 func TestLateEventsOfALowerEpochAreDropped(t *testing.T) {
 	s := newScene(t, Receiver{Types: DefaultTypes})
 	for _, epoch := range []uint64{2, 1, 2} {
@@ -246,8 +246,8 @@ func TestFullQueueThrowsTheFullestShardAway(t *testing.T) {
 	}
 }
 
-// What is queued for a URL that the configuration no longer has is thrown away, also if it was removed
-// while the process did not run.
+// What is queued for a URL that the configuration no longer has is thrown away, also if it was
+// removed while the process did not run.
 func TestEventsForARemovedReceiverAreThrownAway(t *testing.T) {
 	for name, remove := range map[string]func(s *scene){
 		"by a reload": func(*scene) {},
@@ -295,8 +295,8 @@ func TestWithoutAFileShardsAreRestarted(t *testing.T) {
 	})
 }
 
-// The file of a queue is bounded as docs/events.md says, whatever is added and thrown away while the
-// receiver is down.
+// The file of a queue is bounded as docs/events.md says, whatever is added and thrown away while
+// the receiver is down.
 func TestFileIsBounded(t *testing.T) {
 	s := newScene(t, Receiver{Types: DefaultTypes})
 	s.status.Store(http.StatusServiceUnavailable)

@@ -27,8 +27,8 @@ type note struct {
 	hook hooks.Event
 }
 
-// notes are events that wait to be queued. A caller must not wait for the disk, so a goroutine queues
-// them.
+// notes are events that wait to be queued. A caller must not wait for the disk, so a goroutine
+// queues them.
 type notes struct {
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -70,8 +70,8 @@ func (e *Events) ClientEvent(host presence.HostName, c ClientEvent) {
 	}})
 }
 
-// CacheMiss queues that a channel has no value for a subscriber, unless it was queued a short time ago.
-// It does not wait, and may be called with the lock of a host held.
+// CacheMiss queues that a channel has no value for a subscriber, unless it was queued a short time
+// ago. It does not wait, and may be called with the lock of a host held.
 func (e *Events) CacheMiss(host presence.HostName, channel string) {
 	if e.isWanted(host, cacheMiss) && e.notes.miss(missed{host, channel}, time.Now()) {
 		e.note(note{host, cacheMiss, hooks.Event{Name: hooks.CacheMiss, Channel: channel}})
@@ -198,8 +198,8 @@ func (e *Events) putItems(of backend.Stream, items []backend.Item) error {
 	return courier.Put(of, items...)
 }
 
-// Close queues the events that wait to be queued, waits until the deadline for deliveries in progress, and
-// closes the file.
+// Close queues the events that wait to be queued, waits until the deadline for deliveries in
+// progress, and closes the file.
 func (e *Events) Close(logger *zap.Logger, deadline time.Time) {
 	e.notes.setClosed(true)
 	e.notes.ended.Wait()

@@ -2,11 +2,11 @@ package events
 
 import "github.com/rollcall-gateway/rollcall/presence/events"
 
-// numbers has the numbers of the events of each channel of a shard, for one receiver. The zero value is
-// ready.
+// numbers has the numbers of the events of each channel of a shard, for one receiver. The zero
+// value is ready.
 //
-// A channel keeps its number while it is occupied. Of the vacated ones, only the latest are kept: one
-// that comes back later begins anew, in an epoch of its own that is greater than all before.
+// A channel keeps its number while it is occupied. Of the vacated ones, only the latest are kept:
+// one that comes back later begins anew, in an epoch of its own that is greater than all before.
 type numbers struct {
 	base     uint64 // epoch of channels that are new in the shard's epoch
 	greatest uint64 // epoch of any channel

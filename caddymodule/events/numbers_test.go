@@ -8,9 +8,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/events"
 )
 
-// A receiver drops what is not greater than the greatest (epoch, seq) of a channel, and believes that
-// nothing is missing between two numbers of an epoch. So numbers only grow, by one or to 1 in a greater
-// epoch, whatever is forgotten of vacated channels.
+// A receiver drops what is not greater than the greatest (epoch, seq) of a channel, and believes
+// that nothing is missing between two numbers of an epoch. So numbers only grow, by one or to 1 in
+// a greater epoch, whatever is forgotten of vacated channels.
 func TestNumbersOfAChannelOnlyGrow(t *testing.T) {
 	type seen struct{ epoch, seq uint64 }
 	random := rand.New(rand.NewPCG(1, 2))

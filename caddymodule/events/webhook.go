@@ -89,8 +89,8 @@ func appendWebhook(items []backend.Item, n *numbers, r *Receiver, e *events.Even
 	return items
 }
 
-// eachMember calls visit for the ID of each user whom an event names as a member. Plugins may leave IDs
-// out: then no webhook is about the user.
+// eachMember calls visit for the ID of each user whom an event names as a member. Plugins may leave
+// IDs out: then no webhook is about the user.
 func eachMember(e *events.Event, visit func(id string)) {
 	if !isPresence(e.Channel) {
 		return

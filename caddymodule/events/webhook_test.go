@@ -259,8 +259,8 @@ func TestEventsOfClientsAreBounded(t *testing.T) {
 	}
 }
 
-// The receiver refuses everything, then the process ends, and another one begins an epoch. Every event of
-// both arrives, in order.
+// The receiver refuses everything, then the process ends, and another one begins an epoch. Every
+// event of both arrives, in order.
 func TestT32EventsOutliveTheirProcess(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusServiceUnavailable, http.StatusBadRequest} {

@@ -6,8 +6,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// cacheTTL returns for how long the last event of a cache channel of the host is kept, by the latest
-// configuration; 0 for not at all.
+// cacheTTL returns for how long the last event of a cache channel of the host is kept, by the
+// latest configuration; 0 for not at all.
 func (h *Hub) cacheTTL(host presence.HostName) time.Duration {
 	now := h.configs.Load().latest()
 	if now == nil {

@@ -10,8 +10,8 @@ import (
 // defaultReason is the reason of a disconnect without one.
 const defaultReason = "disconnected"
 
-// Disconnect closes connections of a host on this pod, and returns their number. It does not wait for
-// them, because it closes at most closesPerSecond. It implements cluster.Local.
+// Disconnect closes connections of a host on this pod, and returns their number. It does not wait
+// for them, because it closes at most closesPerSecond. It implements cluster.Local.
 func (h *Hub) Disconnect(name presence.HostName, channel string, call *cluster.Call) int {
 	h.forgetCalled(name, channel, call)
 	host := h.Registry.Host(name)
@@ -29,8 +29,8 @@ func (h *Hub) Disconnect(name presence.HostName, channel string, call *cluster.C
 	return h.disconnectConns(name, conns, o)
 }
 
-// disconnectConns closes connections of a host as the order says, without waiting for them. It returns
-// how many of them are not being closed already.
+// disconnectConns closes connections of a host as the order says, without waiting for them. It
+// returns how many of them are not being closed already.
 func (h *Hub) disconnectConns(name presence.HostName, conns []*presence.Conn, o order) int {
 	sessions := make([]*Session, 0, len(conns))
 	for _, c := range conns {
@@ -41,7 +41,8 @@ func (h *Hub) disconnectConns(name presence.HostName, conns []*presence.Conn, o 
 	return h.closer.add(name, sessions, o)
 }
 
-// Leave ends memberships of a host on this pod, and returns their number. It implements cluster.Local.
+// Leave ends memberships of a host on this pod, and returns their number. It implements
+// cluster.Local.
 func (h *Hub) Leave(name presence.HostName, call *cluster.Call) (n int) {
 	h.forgetCalled(name, "", call) // before they leave: they may join again at once
 	host := h.Registry.Host(name)
@@ -60,9 +61,9 @@ func (h *Hub) Leave(name presence.HostName, call *cluster.Call) (n int) {
 	return n
 }
 
-// forgetCalled drops the kept answers of backends about the users of a call. The users of connections
-// and of a channel are known only to the pods that have them, so all answers of the host are dropped:
-// that costs only questions.
+// forgetCalled drops the kept answers of backends about the users of a call. The users of
+// connections and of a channel are known only to the pods that have them, so all answers of the
+// host are dropped: that costs only questions.
 func (h *Hub) forgetCalled(name presence.HostName, channel string, call *cluster.Call) {
 	if channel != "" || len(call.Conns) > 0 {
 		h.Asker.ForgetAll(name)

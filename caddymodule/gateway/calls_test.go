@@ -10,8 +10,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// A user has connections that are signed in, connections that count as the user since they entered a
-// channel, and connections of somebody else that are in a channel as the user.
+// A user has connections that are signed in, connections that count as the user since they entered
+// a channel, and connections of somebody else that are in a channel as the user.
 func TestCalledConnsOfAUser(t *testing.T) {
 	r := presence.NewRegistry(wire.Encoder{})
 	name := testkit.MustHost(t, "portal.example.com")

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// closesPerSecond limits how many connections of this pod the backends disconnect. Their clients
-	// may all come back.
+	// closesPerSecond limits how many connections of this pod the backends disconnect. Their
+	// clients may all come back.
 	closesPerSecond = reconnectsPerSecond
 	closePace       = time.Second / closesPerSecond
 	// closeTick is the pause between two rounds, and how much time for closing is saved up.
@@ -50,8 +50,8 @@ func newCloser(end func(s *Session, o order)) *closer {
 	return &closer{end: end, orders: make(map[*Session]order), queues: make(map[presence.HostName]*closeQueue)}
 }
 
-// add queues sessions of a host, and returns how many of them neither wait already nor have ended. A
-// session that waits to be told to reconnect is told not to, if that is the later order.
+// add queues sessions of a host, and returns how many of them neither wait already nor have ended.
+// A session that waits to be told to reconnect is told not to, if that is the later order.
 func (c *closer) add(host presence.HostName, sessions []*Session, o order) (n int) {
 	for part := range slices.Chunk(sessions, closePart) { // sessions that end wait for the lock
 		n += c.addPart(host, part, o)
@@ -97,8 +97,8 @@ func (c *closer) has(s *Session) bool {
 	return ordered
 }
 
-// hasLeft reports whether the end of a session counts as a leave: the backend has ordered it, and not
-// to reconnect.
+// hasLeft reports whether the end of a session counts as a leave: the backend has ordered it, and
+// not to reconnect.
 func (c *closer) hasLeft(s *Session) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -108,14 +108,14 @@ func (h *Hub) applyCluster() {
 	h.startCluster(now, want)
 }
 
-// apart reports whether clusters with these settings do not receive what the other one sends, so that
-// the pod can be in both.
+// apart reports whether clusters with these settings do not receive what the other one sends, so
+// that the pod can be in both.
 func (s *ClusterSettings) apart(other *ClusterSettings) bool {
 	return s.Name != other.Name || s.Secret != other.Secret
 }
 
-// joinBeside joins another cluster before it leaves the old one. If that fails, it schedules another
-// try. It returns false if the old one must be left before. It is part of a step.
+// joinBeside joins another cluster before it leaves the old one. If that fails, it schedules
+// another try. It returns false if the old one must be left before. It is part of a step.
 func (h *Hub) joinBeside(now *Configuration, old *joined, want *ClusterSettings) bool {
 	if !old.settings.apart(want) {
 		return false
@@ -136,8 +136,8 @@ func (h *Hub) joinBeside(now *Configuration, old *joined, want *ClusterSettings)
 	return true
 }
 
-// awaitReady waits until the new cluster is ready, for maxStarting at most. It does not wait if the old one is not,
-// or if the process stops.
+// awaitReady waits until the new cluster is ready, for maxStarting at most. It does not wait if the
+// old one is not, or if the process stops.
 func (h *Hub) awaitReady(old, pods Pods) {
 	ctx, cancel := context.WithTimeout(context.Background(), maxStarting)
 	defer cancel()
@@ -160,8 +160,8 @@ func (h *Hub) leavePods(old *joined, want *ClusterSettings, logger *zap.Logger) 
 	}
 }
 
-// samePod reports whether a running cluster can take over the other settings: they are of the same pod
-// in the same deployment.
+// samePod reports whether a running cluster can take over the other settings: they are of the same
+// pod in the same deployment.
 func (s *ClusterSettings) samePod(other *ClusterSettings) bool {
 	return s.Name == other.Name && s.DataCenter == other.DataCenter && s.Pod == other.Pod && s.Secret == other.Secret
 }

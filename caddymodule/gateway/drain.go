@@ -181,13 +181,13 @@ func tellWhen(sessions []*Session) {
 
 const (
 	paceTick = 10 * time.Millisecond
-	// paceMargin is how much of the drain timeout is left after the last paced close: for its client to
-	// answer. At most a quarter of the timeout is left.
+	// paceMargin is how much of the drain timeout is left after the last paced close: for its
+	// client to answer. At most a quarter of the timeout is left.
 	paceMargin = time.Second
 )
 
-// closePaced closes sessions one after the other, reconnectsPerSecond of them in a second, or as many
-// as the deadline demands. The first half is told to come back at once, and the second one, by
+// closePaced closes sessions one after the other, reconnectsPerSecond of them in a second, or as
+// many as the deadline demands. The first half is told to come back at once, and the second one, by
 // [socket.CloseUnavailable], after a pause.
 func (h *Hub) closePaced(d *drain, sessions []*Session) {
 	n := len(sessions)

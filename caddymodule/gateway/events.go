@@ -77,11 +77,12 @@ func (h *Hub) nameUsers(host presence.HostName, users []presence.User) []string 
 	return names
 }
 
-// namingPause is the time from a failed call of a plugin to the next epochs of its host. A failed call is
-// not kept.
+// namingPause is the time from a failed call of a plugin to the next epochs of its host. A failed
+// call is not kept.
 const namingPause = 10 * time.Second
 
-// knownReceivers returns the labels of the receivers of hosts that the configuration in effect names.
+// knownReceivers returns the labels of the receivers of hosts that the configuration in effect
+// names.
 func (h *Hub) knownReceivers() (labels [][]string) {
 	if now := h.InEffect(); now != nil {
 		for name, of := range now.Names() {

@@ -28,8 +28,8 @@ func (h *Hub) Explain(name presence.HostName, user string) []message.Connection 
 	return conns
 }
 
-// signsOf returns the start of a connection and the time of the last bytes from its client, as Unix times
-// in milliseconds.
+// signsOf returns the start of a connection and the time of the last bytes from its client, as Unix
+// times in milliseconds.
 func signsOf(out presence.Outbox) (since, last int64) {
 	s, ok := out.(*Session)
 	if !ok {
@@ -140,8 +140,8 @@ func (h *Hub) SiteOf(host presence.HostName) *site.Site {
 	return nil
 }
 
-// ResetBreakers closes the breakers of a plugin for a host on this pod. It returns false if the plugin is
-// not used for the host.
+// ResetBreakers closes the breakers of a plugin for a host on this pod. It returns false if the
+// plugin is not used for the host.
 func (h *Hub) ResetBreakers(plugin, host string) bool { return h.Plugins.ResetBreakers(plugin, host) }
 
 // Logger returns a logger that outlives configurations.

@@ -23,8 +23,8 @@ func (e *grantEnd) stop() {
 	}
 }
 
-// watchGrant schedules the renewal of the grant by which s has joined a channel, if the grant is from
-// the backend and has an end. A login that came since may cover the grant, but not for ever.
+// watchGrant schedules the renewal of the grant by which s has joined a channel, if the grant is
+// from the backend and has an end. A login that came since may cover the grant, but not for ever.
 func (s *Session) watchGrant(channel string) {
 	to := s.tenant.site().Authorize
 	if to == nil || !s.conn.HasAsked(channel) {

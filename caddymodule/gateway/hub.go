@@ -85,7 +85,8 @@ type Hub struct {
 type Config struct {
 	Folder  string      // folder of the files
 	Exiting func() bool // reports whether the process is about to exit
-	// Encoders are those of the protocols besides [Native], by [Protocol].Encoding - 1. None if nil.
+	// Encoders are those of the protocols besides [Native], by [Protocol].Encoding - 1. None if
+	// nil.
 	Encoders []presence.FrameEncoder
 }
 

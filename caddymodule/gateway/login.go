@@ -14,8 +14,8 @@ func (s *Session) Admit(user presence.User) (site.Login, error) {
 	return s.tenant.site().Admit(s.tenant.name, s.conn.ID(), site.Login{User: &user})
 }
 
-// SignIn logs the connection in as an admitted user, and joins the channels that it is assigned to. It
-// returns [presence.ErrClosed].
+// SignIn logs the connection in as an admitted user, and joins the channels that it is assigned to.
+// It returns [presence.ErrClosed].
 func (s *Session) SignIn(who site.Login) error { return s.setUser(who, false) }
 
 // Identify is SignIn for the user of a membership: the connection is not signed in, see

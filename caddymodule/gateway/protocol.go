@@ -8,9 +8,10 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Protocol is what one client speaks: it turns the messages of the client into calls of its [Session].
-// Package presence answers a join, and tells of members and messages, through the encoder that
-// [Protocol.Encoding] names. A protocol holds no connection, channel or user of its own.
+// Protocol is what one client speaks: it turns the messages of the client into calls of its
+// [Session]. Package presence answers a join, and tells of members and messages, through the
+// encoder that [Protocol.Encoding] names. A protocol holds no connection, channel or user of its
+// own.
 //
 // The methods are called from one goroutine at a time, except for those that say otherwise.
 type Protocol interface {
@@ -23,20 +24,20 @@ type Protocol interface {
 	NewID() presence.ID
 	// Greet queues the first frame. Nothing else is sent or read before.
 	Greet(s *Session)
-	// Message handles a message of the client. p is valid until it returns. If allowed is false, the
-	// client is over its limit of frames.
+	// Message handles a message of the client. p is valid until it returns. If allowed is false,
+	// the client is over its limit of frames.
 	Message(s *Session, text bool, p []byte, allowed bool)
-	// Joined reports the end of [Session.Enter]. If err is nil, package presence sends the answer. It
-	// can be called on another goroutine, after Enter has returned.
+	// Joined reports the end of [Session.Enter]. If err is nil, package presence sends the answer.
+	// It can be called on another goroutine, after Enter has returned.
 	Joined(s *Session, channel, ref string, err error)
-	// Left reports the end of a [Session.Leave] that package presence does not answer: it has failed,
-	// or it has cancelled a join, and err is nil. It can be called on another goroutine.
+	// Left reports the end of a [Session.Leave] that package presence does not answer: it has
+	// failed, or it has cancelled a join, and err is nil. It can be called on another goroutine.
 	Left(s *Session, channel, ref string, err error)
 	// Translator returns the close codes of the protocol in place of those of package socket. It is
 	// called from any goroutine.
 	socket.Translator
-	// Serves reports whether a site still serves the connection after a reload. It is called from any
-	// goroutine.
+	// Serves reports whether a site still serves the connection after a reload. It is called from
+	// any goroutine.
 	Serves(of *site.Site) bool
 	// KnowsCodesOnly reports whether a close code is all that clients understand of a close: they
 	// cannot be told when to come back, so a stop closes them one after the other, and a silent one

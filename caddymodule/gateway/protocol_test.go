@@ -39,8 +39,8 @@ func (p coded) Translate(code int, reason string) (sent int, why string, before 
 	return code, reason, nil
 }
 
-// Clients that cannot be told when to come back are closed one after the other: 2,000 a second, or as
-// fast as the drain timeout demands, the second half with a code that lets them pause.
+// Clients that cannot be told when to come back are closed one after the other: 2,000 a second, or
+// as fast as the drain timeout demands, the second half with a code that lets them pause.
 func TestPacedDrain(t *testing.T) {
 	for _, test := range []struct {
 		conns         int

@@ -32,8 +32,8 @@ type starts struct {
 }
 
 // AwaitRevocations implements site.Revocations. It waits while the pod of a cluster starts, see
-// [Hub.Starting], and as long at most while the file of assignments cannot be opened, or while the pod
-// begins to serve the host.
+// [Hub.Starting], and as long at most while the file of assignments cannot be opened, or while the
+// pod begins to serve the host.
 func (h *Hub) AwaitRevocations(ctx context.Context, host presence.HostName, clustered bool) error {
 	for !h.knowsRevocations(clustered) {
 		select {

@@ -156,8 +156,8 @@ func TestLoginLooksAtRevocationsAgain(t *testing.T) {
 	}
 }
 
-// What a disconnect has not reached is closed when the revocation is known for a while: of the user,
-// and by tokens that are revoked.
+// What a disconnect has not reached is closed when the revocation is known for a while: of the
+// user, and by tokens that are revoked.
 func TestLateRevocationClosesWhatIsThere(t *testing.T) {
 	for name, late := range map[string]time.Duration{"on time": 0, "late": time.Minute} {
 		t.Run(name, func(t *testing.T) {

@@ -23,10 +23,10 @@ type Publishing struct {
 	Raw      bool   // see [presence.Source]
 }
 
-// Publish delivers a message to the listeners of its channels, unless a plugin refuses it. The copy for
-// the backend is on disk before the message is delivered, see RATIONALE.md. Every reason to refuse the
-// message is therefore checked before it is copied: the client would send it again, and the backend
-// would get it twice.
+// Publish delivers a message to the listeners of its channels, unless a plugin refuses it. The copy
+// for the backend is on disk before the message is delivered, see RATIONALE.md. Every reason to
+// refuse the message is therefore checked before it is copied: the client would send it again, and
+// the backend would get it twice.
 func (s *Session) Publish(p Publishing) error {
 	err := s.publish(p)
 	s.counters.sent(fromClient, codeOf(err))

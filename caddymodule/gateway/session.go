@@ -18,8 +18,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Session is one connection: a [Protocol] executes the frames of a socket on a [presence.Conn] through
-// it.
+// Session is one connection: a [Protocol] executes the frames of a socket on a [presence.Conn]
+// through it.
 type Session struct {
 	hub      *Hub
 	protocol Protocol
@@ -47,7 +47,8 @@ var (
 	_ presence.EncodedOutbox = (*Session)(nil)
 )
 
-// processStart is the origin of times that need no wall clock: a Duration takes less memory than a Time.
+// processStart is the origin of times that need no wall clock: a Duration takes less memory than a
+// Time.
 var processStart = time.Now()
 
 // connect adds the session to the registry. If the socket is closed meanwhile, the close waits
@@ -154,8 +155,8 @@ func (s *Session) Close(code int, reason string, cause socket.Reason) {
 // countFrame counts a frame, see countFrames.
 func (s *Session) countFrame() bool { return s.countFrames(1) }
 
-// countFrames counts frames in a token bucket. It returns false over the limit, and closes a connection
-// that sends many above it.
+// countFrames counts frames in a token bucket. It returns false over the limit, and closes a
+// connection that sends many above it.
 func (s *Session) countFrames(n int) bool {
 	limits := &s.tenant.site().Limits
 	burst, now := limits.Burst(), time.Since(processStart)

@@ -46,9 +46,9 @@ func (h *Hub) CheckSend(of *site.Site) error {
 // maxAwaitCluster limits how long an answer waits for the start of the cluster.
 const maxAwaitCluster = time.Second
 
-// awaitCluster waits until the cluster is started or its start has failed, and returns it; nil if that
-// takes too long or does not happen. HTTP can start before the app rollcall, and only a started cluster
-// knows which pods an answer lacks.
+// awaitCluster waits until the cluster is started or its start has failed, and returns it; nil if
+// that takes too long or does not happen. HTTP can start before the app rollcall, and only a
+// started cluster knows which pods an answer lacks.
 func (h *Hub) awaitCluster() *joined {
 	const pause = 5 * time.Millisecond
 	for end := time.Now().Add(maxAwaitCluster); h.willJoin() && time.Now().Before(end); time.Sleep(pause) {

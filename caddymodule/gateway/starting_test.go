@@ -37,8 +37,8 @@ func (p *joiningPods) Drain()                        {}
 func (p *joiningPods) Leave(bool) error              { return nil }
 func (p *joiningPods) Close() error                  { return nil }
 
-// A pod that starts refuses messages until it has joined its cluster, at most for five seconds. From
-// then on it takes them, whatever becomes of the cluster.
+// A pod that starts refuses messages until it has joined its cluster, at most for five seconds.
+// From then on it takes them, whatever becomes of the cluster.
 func TestMessagesWaitForTheCluster(t *testing.T) {
 	const never = time.Hour
 	failing := errors.New("no NATS today")

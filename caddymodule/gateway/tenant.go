@@ -88,7 +88,8 @@ func (h *Hub) connect(
 		h.release(s)
 		return nil, err
 	}
-	// A drain or reload since newSession may have closed all connections of the host except this one.
+	// A drain or reload since newSession may have closed all connections of the host except this
+	// one.
 	err = h.admits(s.tenant)
 	if err == nil && who.Issued != 0 {
 		// So may a revocation.
@@ -101,8 +102,8 @@ func (h *Hub) connect(
 	return s, nil
 }
 
-// admit asks the plugins of a site about a connection that it is not to have yet. They are not asked
-// about one that the host has no room for.
+// admit asks the plugins of a site about a connection that it is not to have yet. They are not
+// asked about one that the host has no room for.
 func (h *Hub) admit(name presence.HostName, served *site.Site, id presence.ID, who site.Login) (site.Login, error) {
 	if !served.Chain.Has(plugins.HookConnect) {
 		return who, nil
@@ -148,7 +149,8 @@ func (h *Hub) newSession(
 	t.conns++
 	s := &Session{hub: h, protocol: speaks, tenant: t, sock: sock, counters: counters, since: time.Now().UnixMilli()}
 	h.clients.add(client, s)
-	// The socket must have its session before the registry does, because it can be closed from then on.
+	// The socket must have its session before the registry does, because it can be closed from then
+	// on.
 	sock.Handle(s, &counters.sockets, h.loop)
 	return s, nil
 }

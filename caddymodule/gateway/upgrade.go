@@ -111,8 +111,8 @@ func (h *handshake) serve() (id presence.ID) {
 	return id
 }
 
-// tellsByCode reports whether a refused login is told after the handshake: some protocols promise their
-// pages to see why.
+// tellsByCode reports whether a refused login is told after the handshake: some protocols promise
+// their pages to see why.
 func (h *handshake) tellsByCode(p *problem.Problem) bool {
 	switch p.Status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable:

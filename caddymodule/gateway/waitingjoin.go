@@ -48,8 +48,8 @@ var (
 	errManyWaiting = &wire.Error{Code: wire.CodeRateLimited, Message: "too many joins wait for an answer: slow down"}
 )
 
-// Enter joins a channel. If the user may need a grant that only the backend knows, the join waits for
-// its answer without delaying other frames. [Protocol].Joined is called at the end.
+// Enter joins a channel. If the user may need a grant that only the backend knows, the join waits
+// for its answer without delaying other frames. [Protocol].Joined is called at the end.
 func (s *Session) Enter(channel string, e presence.Entry) {
 	in := entering{channel: channel, entry: e}
 	if s.waitBehind(in) {

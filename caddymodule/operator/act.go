@@ -15,10 +15,10 @@ type Result struct {
 	Answer json.RawMessage `json:"answer"` // that of the endpoint
 }
 
-// Act carries out sendmessage, disconnect or leave as the endpoint of this name below /message does, with
-// the same body, but without a key. For sendmessage, the truth names the pods that may not have delivered the
-// message. by is the operator, for the log. It returns ErrNoHost, or an error with
-// the answer of the endpoint, see [api.ActError].
+// Act carries out sendmessage, disconnect or leave as the endpoint of this name below /message
+// does, with the same body, but without a key. For sendmessage, the truth names the pods that may
+// not have delivered the message. by is the operator, for the log. It returns ErrNoHost, or an
+// error with the answer of the endpoint, see [api.ActError].
 func (o *Operator) Act(ctx context.Context, by string, host presence.HostName, name string, body []byte) (Result, error) {
 	of := o.pods.SiteOf(host)
 	if of == nil {
@@ -37,8 +37,8 @@ func (o *Operator) Act(ctx context.Context, by string, host presence.HostName, n
 	return Result{Truth: truthOf(truth), Answer: acted.Body}, nil
 }
 
-// ResetBreaker closes the breakers of a plugin for a host, as [plugins.Report] names both, on this pod. by
-// is the operator, for the log. It returns ErrNoPlugin.
+// ResetBreaker closes the breakers of a plugin for a host, as [plugins.Report] names both, on this
+// pod. by is the operator, for the log. It returns ErrNoPlugin.
 func (o *Operator) ResetBreaker(by, plugin, host string) error {
 	if !o.pods.ResetBreakers(plugin, host) {
 		return ErrNoPlugin

@@ -1,9 +1,9 @@
-// Package operator has what operators see and do: hosts, channels and users of all pods, and messages,
-// disconnects and breakers. The admin endpoints and the console pass it on.
+// Package operator has what operators see and do: hosts, channels and users of all pods, and
+// messages, disconnects and breakers. The admin endpoints and the console pass it on.
 //
 // An [Operator] asks the pods through the gateway, and shows users as the plugins of their site do,
-// without e-mail addresses. Actions are those of package api without a key: the caller has checked who
-// asks. Nothing here gives or uses a secret.
+// without e-mail addresses. Actions are those of package api without a key: the caller has checked
+// who asks. Nothing here gives or uses a secret.
 package operator
 
 import (
@@ -27,7 +27,8 @@ var (
 	ErrNoChannel = errors.New("no such channel is active")
 	// ErrNoPlugin is returned for a plugin that has not been used for the host on this pod.
 	ErrNoPlugin = errors.New("this pod uses no such plugin for this host")
-	// ErrPluginFailed is returned if a plugin that shows users failed. The failure is already logged.
+	// ErrPluginFailed is returned if a plugin that shows users failed. The failure is already
+	// logged.
 	ErrPluginFailed = errors.New("a plugin of this site failed: see the server's log")
 )
 
@@ -40,7 +41,8 @@ type Pods interface {
 	AllListeners(ctx context.Context, host presence.HostName, l presence.Listeners) (
 		of []presence.Listing, list []cluster.PodListener, next string, truth cluster.Truth)
 	ExplainAll(ctx context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth)
-	// ResetBreakers closes the breakers of a plugin for a host on this pod. It returns false if it has none.
+	// ResetBreakers closes the breakers of a plugin for a host on this pod. It returns false if it
+	// has none.
 	ResetBreakers(plugin, host string) bool
 }
 

@@ -47,8 +47,8 @@ type watchedUse struct {
 	set    *Set
 	plugin *loadedPlugin
 
-	// The last failure. It is logged if the file is the same at the next check, because a file may be
-	// half written.
+	// The last failure. It is logged if the file is the same at the next check, because a file may
+	// be half written.
 	refused string // hash of the content, or text of the read error; "" if none
 	reason  error
 	logged  bool

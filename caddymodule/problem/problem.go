@@ -57,8 +57,8 @@ func (p *Problem) Write(w http.ResponseWriter) {
 	_, _ = w.Write(body) // if it fails, the client is gone
 }
 
-// SetHeaders sets the headers of every error: the size of the body, when to retry, the allowed methods, and
-// the completeness. Zero values are left out.
+// SetHeaders sets the headers of every error: the size of the body, when to retry, the allowed
+// methods, and the completeness. Zero values are left out.
 func SetHeaders(header http.Header, size int, retry time.Duration, allow string, truth *cluster.Truth) {
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Length", strconv.Itoa(size))

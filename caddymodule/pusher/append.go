@@ -40,11 +40,12 @@ func appendEscaped(b []byte, json string) []byte {
 	return append(b, json[start:]...)
 }
 
-// noData is the data of an event that says nothing more. Some clients fail on an event without data.
+// noData is the data of an event that says nothing more. Some clients fail on an event without
+// data.
 const noData = "{}"
 
-// appendEvent appends a frame without its last brace. channel is "" for an event of no channel; data is the
-// text of the event's data.
+// appendEvent appends a frame without its last brace. channel is "" for an event of no channel;
+// data is the text of the event's data.
 func appendEvent(b []byte, event, channel, data string) []byte {
 	b = append(b, `{"event":`...)
 	b = wire.AppendString(b, event)

@@ -2,8 +2,8 @@ package pusher
 
 import "time"
 
-// bucket is a token bucket that is full at first, and holds as much as it gets in a second. The zero value
-// is ready for use.
+// bucket is a token bucket that is full at first, and holds as much as it gets in a second. The
+// zero value is ready for use.
 type bucket struct {
 	spent float64   // missing tokens
 	last  time.Time // of the last take

@@ -30,7 +30,8 @@ func (c client) subscriptionError() string {
 	return eventSubscriptionError
 }
 
-// Clients opens the websockets of clients, and counts them. It outlives configurations, as the gateway does.
+// Clients opens the websockets of clients, and counts them. It outlives configurations, as the
+// gateway does.
 type Clients struct {
 	opened *prometheus.CounterVec // label client: one of libraries
 }

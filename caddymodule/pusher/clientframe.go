@@ -35,8 +35,8 @@ var (
 	errNoData   = errors.New("data must be an object, or a string that has one")
 )
 
-// parse decodes a text frame from a client. Unknown members and events are ignored. With an error, the
-// command has the event, if there is one.
+// parse decodes a text frame from a client. Unknown members and events are ignored. With an error,
+// the command has the event, if there is one.
 func parse(p []byte) (command, error) {
 	o, ok := rawjson.Open(p)
 	if !ok || !utf8.Valid(p) {

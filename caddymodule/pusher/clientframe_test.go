@@ -67,7 +67,8 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// FuzzFrames sends frames to a connection: each is answered by frames whose data has the right type (T34).
+// FuzzFrames sends frames to a connection: each is answered by frames whose data has the right type
+// (T34).
 func FuzzFrames(f *testing.F) {
 	for _, frame := range []string{
 		`{"event":"pusher:ping"}`, `{"event":"pusher:subscribe","data":{"channel":"news"}}`,

@@ -98,7 +98,8 @@ func (c *conn) subscribe(s session, of *app.Config, a *app.App, cmd command) {
 	s.Enter(cmd.channel, e)
 }
 
-// subscribeToUser answers the subscription to the channel of one user. Its messages arrive by the sign-in.
+// subscribeToUser answers the subscription to the channel of one user. Its messages arrive by the
+// sign-in.
 func (c *conn) subscribeToUser(s session, channel string) {
 	user, _ := s.Conn().User()
 	if !s.Conn().SignedIn() || channel != app.UserPrefix+user.ID {
@@ -119,8 +120,8 @@ func (c *conn) unsubscribe(s session, channel string) {
 	s.Leave(channel, "")
 }
 
-// setMember remembers as whom the connection subscribes to a presence channel; id is "" if it no longer
-// does.
+// setMember remembers as whom the connection subscribes to a presence channel; id is "" if it no
+// longer does.
 func (st *state) setMember(channel, id string) {
 	i := slices.IndexFunc(st.members, func(m member) bool { return m.channel == channel })
 	switch {
@@ -141,8 +142,8 @@ func (st *state) memberID(channel string) string {
 	return ""
 }
 
-// identity returns as whom the connection enters a presence channel. The first one becomes the user of a
-// connection that has none.
+// identity returns as whom the connection enters a presence channel. The first one becomes the user
+// of a connection that has none.
 func (c *conn) identity(s session, of *app.Config, channelData string) (*presence.Identity, *refusal) {
 	if channelData == "" {
 		return c.signedInIdentity(s)
@@ -271,7 +272,8 @@ func (c *conn) watch(s session) {
 	_ = s.Conn().WatchUsers(list) // a connection that has closed is told nothing
 }
 
-// trigger delivers a client event to the other subscribers of its channel. It returns why it does not.
+// trigger delivers a client event to the other subscribers of its channel. It returns why it does
+// not.
 func (c *conn) trigger(s session, of *app.Config, cmd command) *refusal {
 	refused := func(format string, args ...any) *refusal {
 		return &refusal{status: noCode, text: fmt.Sprintf(format, args...)}

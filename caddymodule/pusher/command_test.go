@@ -200,7 +200,8 @@ func TestSignIn(t *testing.T) {
 	}
 }
 
-// A subscription as somebody else that is refused changes nothing: client events still name the member.
+// A subscription as somebody else that is refused changes nothing: client events still name the
+// member.
 func TestRefusedSubscriptionKeepsTheMember(t *testing.T) {
 	r := newRoom(t)
 	r.site.Pusher.PresenceMembers = 2

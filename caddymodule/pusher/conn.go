@@ -127,7 +127,8 @@ func (*conn) Left(*gateway.Session, string, string, error) {}
 // Serves implements [gateway.Protocol].
 func (c *conn) Serves(of *site.Site) bool { return c.appOf(of) != nil }
 
-// appOf returns the app of the connection; nil if the site no longer has it, or has it for another host.
+// appOf returns the app of the connection; nil if the site no longer has it, or has it for another
+// host.
 func (c *conn) appOf(of *site.Site) *app.App {
 	if of.Pusher == nil {
 		return nil
@@ -151,16 +152,16 @@ func (c *conn) Translate(code int, reason string) (sent int, why string, before 
 	if code == socket.CloseRestart {
 		reason = "the server restarts" // in place of a text for programs
 	}
-	// The clients of old versions show no codes of a close. Pages listen for this error when the backend
-	// terminates connections.
+	// The clients of old versions show no codes of a close. Pages listen for this error when the
+	// backend terminates connections.
 	if sent >= 4000 && (c.client.protocol < oldVersion || code == socket.CloseDisconnected) {
 		before = errorFrame(sent, reason)
 	}
 	return sent, reason, before
 }
 
-// translated returns the close code of the protocol for one of package socket. Clients choose by its range
-// whether and when to come back.
+// translated returns the close code of the protocol for one of package socket. Clients choose by
+// its range whether and when to come back.
 func translated(code int) int {
 	switch code {
 	case socket.CloseGoingAway: // the host or the app has left the configuration
@@ -177,8 +178,8 @@ func translated(code int) int {
 	return code
 }
 
-// Close codes of the protocol. Clients stay away after 4000 to 4099, come back after a second after 4100 to
-// 4199, and at once after 4200 to 4299.
+// Close codes of the protocol. Clients stay away after 4000 to 4099, come back after a second after
+// 4100 to 4199, and at once after 4200 to 4299.
 const (
 	closeTLSOnly    = 4000
 	closeUnknownApp = 4001

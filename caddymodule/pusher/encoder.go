@@ -38,8 +38,8 @@ func isPresence(channel string) bool {
 // listSeparator separates the parts of an encoded list. It is no byte of JSON.
 const listSeparator = 0
 
-// Members implements [presence.FrameEncoder]. The list has the number of users, their IDs and their IDs with
-// their info, escaped as in a frame: Joined adds a member to it without encoding it again.
+// Members implements [presence.FrameEncoder]. The list has the number of users, their IDs and their
+// IDs with their info, escaped as in a frame: Joined adds a member to it without encoding it again.
 func (Encoder) Members(users []presence.View, hide presence.Fields) []byte {
 	const typical = 96 // bytes of a user
 	b := make([]byte, 0, 16+typical*len(users))
@@ -134,8 +134,8 @@ func (Encoder) Joined(j presence.Joined) []byte {
 	})
 }
 
-// appendPresence appends ids, hash and count, escaped. The joiner is always there. count is the number of
-// ids, from which clients go on counting, unless nobody is named.
+// appendPresence appends ids, hash and count, escaped. The joiner is always there. count is the
+// number of ids, from which clients go on counting, unless nobody is named.
 func appendPresence(b []byte, j presence.Joined) []byte {
 	count, ids, hash := 0, []byte(nil), []byte(nil)
 	if j.Members != nil {
@@ -176,8 +176,8 @@ func (Encoder) Left(_, channel string, reason presence.Reason) []byte {
 	return nil
 }
 
-// Presence implements [presence.FrameEncoder]: a frame for each member, removed ones first. A change of
-// user_info is no event of the protocol.
+// Presence implements [presence.FrameEncoder]: a frame for each member, removed ones first. A
+// change of user_info is no event of the protocol.
 func (Encoder) Presence(d presence.Diff) []byte {
 	if d.Names != presence.NamesShown || len(d.Left)+len(d.Joined) == 0 || !isPresence(d.Channel) {
 		return nil
@@ -207,8 +207,8 @@ func memberFrame(event, channel, id, info string) []byte {
 	})
 }
 
-// CacheMiss builds the frame that follows the subscription to a cache channel without an event. Some clients
-// compare its data.
+// CacheMiss builds the frame that follows the subscription to a cache channel without an event.
+// Some clients compare its data.
 func (Encoder) CacheMiss(channel string) []byte { return frame(eventCacheMiss, channel, noData) }
 
 // SubscriptionCount builds the frame with the number of subscribers of a channel.

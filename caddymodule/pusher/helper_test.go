@@ -46,7 +46,8 @@ type event struct {
 	Event, Channel, Data, UserID string
 }
 
-// decode decodes a frame, and checks that its data is there, and that it is a string but in pusher:error.
+// decode decodes a frame, and checks that its data is there, and that it is a string but in
+// pusher:error.
 func decode(t testing.TB, payload string) event {
 	t.Helper()
 	var f struct {

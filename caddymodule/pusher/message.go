@@ -58,8 +58,9 @@ func senderID(from presence.Source) string {
 	return ""
 }
 
-// eventOf returns the event for a message: its name and its data. A message with the members event and data,
-// and no others, is one if the sender may trigger it: a client only one that begins with client-.
+// eventOf returns the event for a message: its name and its data. A message with the members event
+// and data, and no others, is one if the sender may trigger it: a client only one that begins with
+// client-.
 func eventOf(from presence.Source, message []byte) (name, data string) {
 	if from.Raw {
 		if event, value, ok := rawEvent(message); ok {
@@ -104,8 +105,8 @@ func splitEvent(message []byte) (event string, value []byte, ok bool) {
 	}
 }
 
-// rawEvent returns the members of a message that [body] has made, with the bytes of data as they were
-// published. It reports false for any other message, which another pod may send.
+// rawEvent returns the members of a message that [body] has made, with the bytes of data as they
+// were published. It reports false for any other message, which another pod may send.
 func rawEvent(message []byte) (event string, data []byte, ok bool) {
 	const head, middle = `{"event":`, `,"data":`
 	rest, ok := bytes.CutPrefix(message, []byte(head))
@@ -122,8 +123,8 @@ func rawEvent(message []byte) (event string, data []byte, ok bool) {
 	return event, data, ok && json.Valid(data)
 }
 
-// body returns the native form of an event, and whether it is raw, see [presence.Source]: the value of data
-// is the data itself if that is JSON, otherwise it as a string.
+// body returns the native form of an event, and whether it is raw, see [presence.Source]: the value
+// of data is the data itself if that is JSON, otherwise it as a string.
 func body(event, data string) (message []byte, raw bool) {
 	b := make([]byte, 0, 24+len(event)+len(data)+len(data)/8)
 	b = append(b, `{"event":`...)

@@ -10,9 +10,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Open returns how the websocket of a handshake is opened for the key. secure is true if the client uses
-// TLS. A handshake with an unknown key, or of a client that is not served, is opened to be refused: a page
-// sees no HTTP status.
+// Open returns how the websocket of a handshake is opened for the key. secure is true if the client
+// uses TLS. A handshake with an unknown key, or of a client that is not served, is opened to be
+// refused: a page sees no HTTP status.
 func (p *Clients) Open(r *http.Request, of *app.Config, key string, secure bool) gateway.Opening {
 	query := r.URL.Query()
 	version, versionErr := parseVersion(query.Get("protocol"))
@@ -49,8 +49,8 @@ type versionError struct {
 	text string
 }
 
-// parseVersion returns the version of the protocol that a client speaks. With an error, it is 0, or a number
-// that is not served.
+// parseVersion returns the version of the protocol that a client speaks. With an error, it is 0, or
+// a number that is not served.
 func parseVersion(text string) (int, *versionError) {
 	if text == "" {
 		return maxVersion, &versionError{closeNoVersion, "the query has no protocol: add protocol=7"}

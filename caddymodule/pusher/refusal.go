@@ -39,7 +39,8 @@ type refusal struct {
 	text   string
 }
 
-// refusalOf returns the refusal for an error of the gateway. It returns false if the client expects no answer.
+// refusalOf returns the refusal for an error of the gateway. It returns false if the client expects
+// no answer.
 func refusalOf(code wire.Code, text string) (refusal, bool) {
 	switch code {
 	case wire.CodeBadChannel, wire.CodeReservedChannel:

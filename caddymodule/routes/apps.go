@@ -9,8 +9,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 )
 
-// appReach says which requests of the Pusher protocol reach a handler. A site can have a handler for
-// each path, as with three handle blocks, so one that gets none of a kind is no error by itself.
+// appReach says which requests of the Pusher protocol reach a handler. A site can have a handler
+// for each path, as with three handle blocks, so one that gets none of a kind is no error by
+// itself.
 type appReach struct{ sockets, api arrivals }
 
 // arrivals are those of one kind.
@@ -20,8 +21,8 @@ type arrivals struct {
 	reach    *reach    // the way with the obstacle
 }
 
-// ReachApps looks for what stands before a handler on a way to it, for requests of the Pusher protocol.
-// [Owners.CheckApps] says what it has found at all handlers of a site.
+// ReachApps looks for what stands before a handler on a way to it, for requests of the Pusher
+// protocol. [Owners.CheckApps] says what it has found at all handlers of a site.
 func (h *Rollcall) ReachApps(w *Way) {
 	switch {
 	case !h.hasApps() || w.Named: // the ways to a named route come later
@@ -48,8 +49,8 @@ func (a *arrivals) add(r *reach, s sent) {
 	}
 }
 
-// CheckApps returns an error if no client of the Pusher protocol gets to a site that has apps, by any
-// of its handlers. It warns if no backend does.
+// CheckApps returns an error if no client of the Pusher protocol gets to a site that has apps, by
+// any of its handlers. It warns if no backend does.
 func (o *Owners) CheckApps(of *site.Site, logger *zap.Logger) error {
 	if doors := o.doors[of]; len(doors) == 0 || !doors[0].hasApps() {
 		return nil

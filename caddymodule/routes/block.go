@@ -66,9 +66,9 @@ func (b *Blocks) Sites(w *Way) (sites []*site.Site) {
 }
 
 // sharesBlock reports whether two ways lead into one site block: a request can take both, or both
-// are for the same hosts. The Caddyfile makes a terminal route of each block, so that a request goes
-// through one of them only. Hosts alone do not tell: a request whose Host header is not canonical,
-// such as a name with a dot at the end, goes through the block for every host.
+// are for the same hosts. The Caddyfile makes a terminal route of each block, so that a request
+// goes through one of them only. Hosts alone do not tell: a request whose Host header is not
+// canonical, such as a name with a dot at the end, goes through the block for every host.
 func (w *Way) sharesBlock(other *Way) bool {
 	if w.Server == nil || w.Server != other.Server || !w.Hosts.Overlaps(other.Hosts) {
 		return false

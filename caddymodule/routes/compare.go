@@ -7,11 +7,11 @@ import (
 )
 
 const (
-	// maxNamed is the maximum number of warnings for one handler that name hosts it gets requests for
-	// but does not serve.
+	// maxNamed is the maximum number of warnings for one handler that name hosts it gets requests
+	// for but does not serve.
 	maxNamed = 10
-	// comparedPerDoor limits the comparisons for such warnings, by the number of doors. n doors that
-	// are less specific than m others are all compared if n or m is at most this number.
+	// comparedPerDoor limits the comparisons for such warnings, by the number of doors. n doors
+	// that are less specific than m others are all compared if n or m is at most this number.
 	comparedPerDoor = 64
 )
 
@@ -72,8 +72,8 @@ func (o *Owners) compareAsLess(d *Door, c *claim, hosts string) error {
 // compareAsOwner compares a door that owns hosts with the less specific doors that could serve them
 // too. Warnings come with the first door that owns the hosts.
 func (o *Owners) compareAsOwner(d *Door, c *claim, hosts string, isFirst bool) error {
-	// With the same settings it is not an error: servers are loaded in no order, and a later handler
-	// may make both doors belong to one site.
+	// With the same settings it is not an error: servers are loaded in no order, and a later
+	// handler may make both doors belong to one site.
 	if c.site.Settings != d.Settings {
 		for _, less := range c.at(d.place()) {
 			if less.Way.before(d.Way) && less.gets(hosts) {

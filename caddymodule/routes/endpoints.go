@@ -9,8 +9,9 @@ import (
 
 type endpoint struct{ path, method string }
 
-// native are the paths below the prefix that a rollcall handler serves, with their methods. openapi.yaml is
-// not among them: nothing is lost where a site has a file of its own there, so that is no obstacle.
+// native are the paths below the prefix that a rollcall handler serves, with their methods.
+// openapi.yaml is not among them: nothing is lost where a site has a file of its own there, so that
+// is no obstacle.
 var native = []endpoint{
 	{"/socket", http.MethodGet},
 	{"/users", http.MethodPost},
@@ -40,8 +41,9 @@ var appEndpoints = []endpoint{
 // Endpoints says which paths a handler serves. Two can be compared.
 type Endpoints struct {
 	Prefix string
-	// AppKey and AppID are those of the first app for clients of the Pusher protocol. The paths of all
-	// apps are served, at the root of the site and below AppPath. "" if the handler has no apps.
+	// AppKey and AppID are those of the first app for clients of the Pusher protocol. The paths of
+	// all apps are served, at the root of the site and below AppPath. "" if the handler has no
+	// apps.
 	AppKey, AppID string
 	AppPath       string // "" for the root alone
 }

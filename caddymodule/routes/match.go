@@ -108,7 +108,8 @@ func excludes(matcher any, hosts hostpattern.Set) bool {
 	return slices.ContainsFunc(not.bySet, func(of setHosts) bool { return of.all && of.hosts.Contains(hosts) })
 }
 
-// letEndpointsThrough reports whether the matchers let every request for the endpoints of the hosts through.
+// letEndpointsThrough reports whether the matchers let every request for the endpoints of the hosts
+// through.
 func (m *Matchers) letEndpointsThrough(hosts hostpattern.Set, e Endpoints) bool {
 	if len(m.Sets) == 0 {
 		return true

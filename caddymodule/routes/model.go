@@ -70,7 +70,8 @@ type Not struct{ Matchers }
 // Handler is a handler in a route.
 type Handler struct {
 	// Does is a *List that each request goes through, an Invoke, a *Rewrite or an Answer. With any
-	// other value, the request continues unchanged; that is also assumed of handlers of other plugins.
+	// other value, the request continues unchanged; that is also assumed of handlers of other
+	// plugins.
 	Does      any
 	KeepsPath bool    // it does not change the path, except by Inside
 	Inside    []*List // all lists of routes in it

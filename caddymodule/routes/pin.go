@@ -7,7 +7,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// pin says that a handler names a host in its options. The host must belong to its site, or to none.
+// pin says that a handler names a host in its options. The host must belong to its site, or to
+// none.
 type pin struct {
 	host presence.HostName
 	app  string // ID of the app that is pinned to the host

@@ -28,9 +28,10 @@ type obstacle struct {
 	rewr   rewriter // "" if the request keeps its path
 }
 
-// CheckReach looks for what stands before a handler on a way to it. It returns an error if no native
-// request reaches the handler: a client would take the answer of a page or a proxy for success. It
-// warns of what may be on purpose. Guarded says that api_from restricts who may use the endpoints.
+// CheckReach looks for what stands before a handler on a way to it. It returns an error if no
+// native request reaches the handler: a client would take the answer of a page or a proxy for
+// success. It warns of what may be on purpose. Guarded says that api_from restricts who may use the
+// endpoints.
 //
 // See [Rollcall.ReachApps] for requests of the Pusher protocol.
 func (h *Rollcall) CheckReach(w *Way, guarded bool, logger *zap.Logger) error {
@@ -62,8 +63,8 @@ func (w *Way) isKnown() bool {
 	return w.Server != nil && !w.Named && !w.Hosts.IsEmpty() && !w.handlesErrors()
 }
 
-// twice returns the start of a path that is stripped from it, so that clients have to write it twice,
-// "" if none is.
+// twice returns the start of a path that is stripped from it, so that clients have to write it
+// twice, "" if none is.
 func (r *reach) twice() string {
 	parts := []string{r.Prefix}
 	if r.hasApps() {

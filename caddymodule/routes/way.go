@@ -137,8 +137,8 @@ func CheckPaths(w *Way, e Endpoints) error {
 	return nil
 }
 
-// fits reports whether the path matchers on the way let a request for one of the endpoints through. It
-// looks from the handler outwards, as CheckPaths does.
+// fits reports whether the path matchers on the way let a request for one of the endpoints through.
+// It looks from the handler outwards, as CheckPaths does.
 func (w *Way) fits(all []endpoint) bool {
 	for i := len(w.Steps) - 1; i >= 0; i-- {
 		s := &w.Steps[i]

@@ -19,8 +19,8 @@ func (loginRefusedError) Error() string { return "a plugin of this site refuses 
 // Is reports whether target is presence.ErrDenied.
 func (loginRefusedError) Is(target error) bool { return target == presence.ErrDenied }
 
-// Admit asks the plugins about a login of the connection with the ID, and returns it as they have changed
-// it. who may be anonymous.
+// Admit asks the plugins about a login of the connection with the ID, and returns it as they have
+// changed it. who may be anonymous.
 //
 // It returns ErrLoginRefused, or a *plugins.Error if a plugin has failed, which is already logged.
 func (s *Site) Admit(host presence.HostName, id presence.ID, who Login) (Login, error) {

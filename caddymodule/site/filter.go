@@ -23,9 +23,9 @@ func (e *RefusedError) Is(target error) bool { return target == presence.ErrDeni
 // FiltersMessages reports whether a plugin decides about messages.
 func (s *Site) FiltersMessages() bool { return s.Chain.Has(plugins.HookMessage) }
 
-// FilterMessage asks the plugins about a message in each of its channels, which are distinct, in their
-// order. Private channels are left out. It returns the messages that replace it in some of them, never
-// nil, and within the bounds of a message.
+// FilterMessage asks the plugins about a message in each of its channels, which are distinct, in
+// their order. Private channels are left out. It returns the messages that replace it in some of
+// them, never nil, and within the bounds of a message.
 //
 // It returns a *RefusedError, or a *plugins.Error if a plugin has failed, which is already logged.
 func (s *Site) FilterMessage(host presence.HostName, channels []string, from plugins.Sender, message []byte) (presence.Bodies, error) {

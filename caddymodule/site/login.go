@@ -105,8 +105,9 @@ func (s *Site) loginByToken(
 // with such a token can cause them.
 const badGrantsPause = time.Minute
 
-// Verify returns the user of a token, see [token.Verifier.Verify]. The site must have a Verifier. Right
-// after the start of this pod, or of its serving the host, it waits for the revocations of others.
+// Verify returns the user of a token, see [token.Verifier.Verify]. The site must have a Verifier.
+// Right after the start of this pod, or of its serving the host, it waits for the revocations of
+// others.
 //
 // In addition to the errors of a Verifier, it returns ErrRevoked, ErrJustRevoked and ErrStarting.
 func (s *Site) Verify(ctx context.Context, raw string, host presence.HostName) (token.Identity, error) {

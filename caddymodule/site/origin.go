@@ -84,8 +84,8 @@ func (s *Site) CheckOrigin(r *http.Request, byCookie bool) bool {
 	return sameOrigin(got, r) || slices.ContainsFunc(s.Origins, func(o origin) bool { return o.match(got) })
 }
 
-// IsSameOrigin reports whether a page of the host's own origin makes the request, as its one Origin header says. That
-// origin is https if secure, and http otherwise.
+// IsSameOrigin reports whether a page of the host's own origin makes the request, as its one Origin
+// header says. That origin is https if secure, and http otherwise.
 func IsSameOrigin(r *http.Request, secure bool) bool {
 	header := r.Header.Values("Origin")
 	if len(header) != 1 || strings.Contains(header[0], "*") {

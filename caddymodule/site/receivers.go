@@ -5,8 +5,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Webhooks are the receivers of the events of hosts that have an app, Events included, by host. The zero
-// host has those of hosts without an app of their own; without it, such hosts have Events alone.
+// Webhooks are the receivers of the events of hosts that have an app, Events included, by host. The
+// zero host has those of hosts without an app of their own; without it, such hosts have Events
+// alone.
 type Webhooks map[presence.HostName][]*events.Receiver
 
 // Receivers returns the receivers of events of a host.

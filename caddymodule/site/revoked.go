@@ -14,9 +14,9 @@ import (
 
 // Revocations has the tokens that backends have revoked.
 type Revocations interface {
-	// AwaitRevocations waits until this pod knows all revocations of the host, at most for some seconds after
-	// its start and after it has begun to serve the host. clustered says whether other pods may know more. It returns the error of the context if that
-	// ends before.
+	// AwaitRevocations waits until this pod knows all revocations of the host, at most for some
+	// seconds after its start and after it has begun to serve the host. clustered says whether
+	// other pods may know more. It returns the error of the context if that ends before.
 	AwaitRevocations(ctx context.Context, host presence.HostName, clustered bool) error
 	// Revoked reports whether a token of the user is revoked, and since when, see
 	// [assignment.Book.Revoked].
@@ -53,8 +53,8 @@ func (s *Site) CheckRevoked(host presence.HostName, user string, issued int64) e
 	return ErrRevoked
 }
 
-// Temporary reports whether a token that is refused with the error may be accepted later, or a newer
-// one now.
+// Temporary reports whether a token that is refused with the error may be accepted later, or a
+// newer one now.
 func Temporary(err error) bool {
 	return errors.Is(err, token.ErrUnavailable) || errors.Is(err, ErrJustRevoked) || errors.Is(err, ErrStarting)
 }

@@ -41,9 +41,9 @@ func (s *pluginShower) Show(host presence.HostName, users []presence.User) []pre
 	return shown
 }
 
-// NameUsers returns the JSON object that events have of each user, as the plugins of the site name it:
-// "" for a user that they hide. It returns nil if no plugin knows events. failed reports that another
-// call may have another result.
+// NameUsers returns the JSON object that events have of each user, as the plugins of the site name
+// it: "" for a user that they hide. It returns nil if no plugin knows events. failed reports that
+// another call may have another result.
 func (s *Site) NameUsers(host presence.HostName, users []presence.User) (names []string, failed bool) {
 	if !s.Chain.Has(plugins.HookMembersLive) {
 		return nil, false

@@ -34,8 +34,8 @@ type Site struct {
 	Logger     *zap.Logger
 	Keys       Keys
 	Origins    []origin // other origins whose pages may open websockets
-	// User returns the user that a preceding handler has authenticated, without an ID if there is none,
-	// and an error for one that cannot be a user.
+	// User returns the user that a preceding handler has authenticated, without an ID if there is
+	// none, and an error for one that cannot be a user.
 	User     func(*http.Request) (presence.User, error)
 	Verifier *token.Verifier // nil if the site accepts no tokens
 	// Revocation is how long a revocation of tokens lasts. Revocations has them; if nil, none is

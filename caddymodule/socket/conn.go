@@ -239,8 +239,8 @@ func (c *Conn) closeLocked(code int, reason string, cause Cause) {
 	go c.notifyClosed()
 }
 
-// endSilent ends a connection whose peer is silent. It is told only by a protocol that has a code for
-// it.
+// endSilent ends a connection whose peer is silent. It is told only by a protocol that has a code
+// for it.
 func (c *Conn) endSilent() {
 	cause := Cause{Reason: ReasonSilent}
 	if c.handler.Limits().TellSilent {

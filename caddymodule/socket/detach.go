@@ -16,9 +16,9 @@ type stream interface {
 }
 
 // detach leaves an idle TCP connection with nothing but a descriptor: Go's runtime keeps 900 bytes
-// for each net.Conn. A duplicate of the descriptor takes its place, because a net.Conn does not give
-// up its own. If there is none, the connection stays as it is. The reader calls detach, with c.mu
-// held.
+// for each net.Conn. A duplicate of the descriptor takes its place, because a net.Conn does not
+// give up its own. If there is none, the connection stays as it is. The reader calls detach, with
+// c.mu held.
 func (c *Conn) detach() {
 	if c.mode != modePlain || c.nc == nil || c.writing {
 		return

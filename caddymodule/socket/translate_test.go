@@ -13,8 +13,8 @@ func (foreign) Translate(code int, reason string) (sent int, why string, before 
 	return 4900 + code%100, "so: " + reason, Text(func(b []byte) []byte { return append(b, "before"...) })
 }
 
-// A protocol has close codes of its own: the peer receives them, after the frame that goes before, and
-// the cause has the code that was sent.
+// A protocol has close codes of its own: the peer receives them, after the frame that goes before,
+// and the cause has the code that was sent.
 func TestTranslate(t *testing.T) {
 	for _, test := range []struct {
 		name string

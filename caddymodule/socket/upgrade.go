@@ -24,8 +24,8 @@ type UpgradeError struct {
 func (e *UpgradeError) Error() string { return e.Reason }
 
 // Upgrade turns the request into a websocket with the subprotocol, one that the client offers, or
-// with none if it is "". It reads nothing before [Conn.Start]. If it returns no error, nothing may be
-// written to w afterwards.
+// with none if it is "". It reads nothing before [Conn.Start]. If it returns no error, nothing may
+// be written to w afterwards.
 //
 // It returns an *UpgradeError, with nothing written, if the request is not a websocket handshake.
 func Upgrade(w http.ResponseWriter, r *http.Request, subprotocol string) (*Conn, error) {

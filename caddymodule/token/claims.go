@@ -44,8 +44,8 @@ func (c *claims) UnmarshalJSON(b []byte) error {
 	return d.Decode(&c.MapClaims)
 }
 
-// Claims returns the payload of a token that was verified, as compact JSON. It is what the verification
-// has read: a name that the token has twice is there once.
+// Claims returns the payload of a token that was verified, as compact JSON. It is what the
+// verification has read: a name that the token has twice is there once.
 func Claims(raw string) string {
 	_, rest, _ := strings.Cut(raw, ".")
 	payload, _, _ := strings.Cut(rest, ".")
@@ -180,8 +180,8 @@ func emailText(value any) (string, error) {
 	return "", errors.New("is not a string")
 }
 
-// infoText returns the info. What is no object counts as missing: the claim can be there for another
-// purpose.
+// infoText returns the info. What is no object counts as missing: the claim can be there for
+// another purpose.
 func infoText(value any) (string, error) {
 	object, ok := value.(map[string]any)
 	if !ok {

@@ -50,8 +50,8 @@ type Config struct {
 	// key set.
 	Algorithms []string
 
-	// Issuer, if set, must equal the token's iss. If there are Audiences, the token's aud must have one
-	// of them. [Host] in them stands for the host that the user logs in to.
+	// Issuer, if set, must equal the token's iss. If there are Audiences, the token's aud must have
+	// one of them. [Host] in them stands for the host that the user logs in to.
 	Issuer    string
 	Audiences []string
 

@@ -44,7 +44,8 @@ const maxGrants = maxTokenBytes
 
 var errGrantsSize = fmt.Errorf("it has more than %d bytes", maxGrants)
 
-// ParseGrants returns the patterns of JSON in the form of the claim with channels, and within its limits.
+// ParseGrants returns the patterns of JSON in the form of the claim with channels, and within its
+// limits.
 func ParseGrants(channels []byte) ([]presence.Grant, error) {
 	if len(channels) > maxGrants {
 		return nil, errGrantsSize

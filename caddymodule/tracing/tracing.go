@@ -1,5 +1,5 @@
-// Package tracing makes OpenTelemetry spans with the provider of Caddy's handler tracing. Where that handler is
-// not used, it makes none and costs no memory.
+// Package tracing makes OpenTelemetry spans with the provider of Caddy's handler tracing. Where
+// that handler is not used, it makes none and costs no memory.
 package tracing
 
 import (
@@ -16,7 +16,8 @@ import (
 // scope is the name of the instrumentation in spans.
 const scope = "github.com/rollcall-gateway/rollcall"
 
-// Tracer makes spans. The zero value and nil are ready to use. Its methods are safe for concurrent use.
+// Tracer makes spans. The zero value and nil are ready to use. Its methods are safe for concurrent
+// use.
 type Tracer struct {
 	provider atomic.Pointer[trace.TracerProvider] // of the last request with a span; nil before the first
 }
@@ -24,8 +25,8 @@ type Tracer struct {
 // Span is a span under way. nil is one that is not recorded.
 type Span struct{ span trace.Span }
 
-// FromRequest begins a span, whose name begins with rollcall, below the one that Caddy has begun for a request,
-// and remembers the provider for [Tracer.New]. Without one, it returns ctx and nil.
+// FromRequest begins a span, whose name begins with rollcall, below the one that Caddy has begun
+// for a request, and remembers the provider for [Tracer.New]. Without one, it returns ctx and nil.
 func (t *Tracer) FromRequest(ctx context.Context, name string) (context.Context, *Span) {
 	parent := trace.SpanFromContext(ctx)
 	if t == nil || !parent.IsRecording() {
@@ -38,8 +39,8 @@ func (t *Tracer) FromRequest(ctx context.Context, name string) (context.Context,
 	return begin(ctx, provider, name, trace.SpanKindInternal)
 }
 
-// New begins a span of a request to a backend, which belongs to no request of a client. It returns nil if no
-// request has had a span.
+// New begins a span of a request to a backend, which belongs to no request of a client. It returns
+// nil if no request has had a span.
 func (t *Tracer) New(ctx context.Context, name string) (context.Context, *Span) {
 	if t == nil {
 		return ctx, nil
@@ -56,14 +57,16 @@ func begin(ctx context.Context, provider trace.TracerProvider, name string, kind
 	return ctx, &Span{span}
 }
 
-// Inject adds the header traceparent to a request with a span, so that its receiver continues the trace.
+// Inject adds the header traceparent to a request with a span, so that its receiver continues the
+// trace.
 func Inject(ctx context.Context, header http.Header) {
 	if trace.SpanContextFromContext(ctx).IsValid() {
 		propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(header))
 	}
 }
 
-// End ends the span with the host, the HTTP status, 0 for none, and the reason of a failure, "" for none.
+// End ends the span with the host, the HTTP status, 0 for none, and the reason of a failure, "" for
+// none.
 func (s *Span) End(host string, status int, failure string) {
 	if s == nil {
 		return

@@ -59,7 +59,8 @@ func AppendUser(b []byte, u *presence.User) []byte {
 	return appendShown(b, u, presence.FieldInfo|presence.FieldStatus)
 }
 
-// AppendKnown appends u as an object like AppendUser, with the keys info and status if there are any.
+// AppendKnown appends u as an object like AppendUser, with the keys info and status if there are
+// any.
 func AppendKnown(b []byte, u *presence.User) []byte { return appendShown(b, u, 0) }
 
 // AppendUsers appends the users as an array, each like AppendKnown; [] if there are none.
@@ -74,8 +75,8 @@ func AppendUsers(b []byte, users []presence.User) []byte {
 	return append(b, ']')
 }
 
-// appendShown appends a user without the hidden fields. An e-mail address that is not known is "", other
-// fields are left out.
+// appendShown appends a user without the hidden fields. An e-mail address that is not known is "",
+// other fields are left out.
 func appendShown(b []byte, u *presence.User, hide presence.Fields) []byte {
 	b = append(b, `{"id":`...)
 	b = AppendString(b, u.ID)

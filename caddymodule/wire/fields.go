@@ -7,8 +7,8 @@ type fields struct {
 	id, kind, channel, presence, token, channels, message, status, echo []byte
 }
 
-// parseFields splits a JSON object into its fields. It reports false if p is not one. Decoding into a map
-// takes ten times as long.
+// parseFields splits a JSON object into its fields. It reports false if p is not one. Decoding into
+// a map takes ten times as long.
 func parseFields(p []byte) (f fields, ok bool) {
 	o, ok := rawjson.Open(p)
 	if !ok {

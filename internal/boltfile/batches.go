@@ -2,8 +2,8 @@ package boltfile
 
 import "sync"
 
-// Batches writes values in batches, one at a time: calls of Write that come during a write share the
-// next one. The embedded mutex is held during a write. The zero value is ready for use.
+// Batches writes values in batches, one at a time: calls of Write that come during a write share
+// the next one. The embedded mutex is held during a write. The zero value is ready for use.
 type Batches[T any] struct {
 	sync.Mutex
 

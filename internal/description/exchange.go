@@ -17,8 +17,8 @@ import (
 // prefix is the prefix of the sites that are checked: the default one.
 const prefix = "/message"
 
-// maxBody is the size of the largest body that is checked, in bytes: schemas take far longer than the
-// server, and tests with large bodies are about time.
+// maxBody is the size of the largest body that is checked, in bytes: schemas take far longer than
+// the server, and tests with large bodies are about time.
 const maxBody = 16 << 10
 
 // Exchange is a request to a site and its response.
@@ -32,8 +32,8 @@ type Exchange struct {
 	Shaped bool
 }
 
-// Check compares the exchange with docs/openapi.yaml. It returns nil for a path that is not below /message,
-// and for a response that another handler than Rollcall has given.
+// Check compares the exchange with docs/openapi.yaml. It returns nil for a path that is not below
+// /message, and for a response that another handler than Rollcall has given.
 func (e Exchange) Check() error {
 	name, ok := strings.CutPrefix(e.Path, prefix)
 	name, _, _ = strings.Cut(name, "?")
@@ -64,8 +64,8 @@ func (e Exchange) isOfRollcall() bool {
 	}
 }
 
-// beyondSchemas are details of bad_value about what a schema cannot say: bytes, limits of the site, half a
-// surrogate pair, domain names, the time, and the ID of no connection.
+// beyondSchemas are details of bad_value about what a schema cannot say: bytes, limits of the site,
+// half a surrogate pair, domain names, the time, and the ID of no connection.
 var beyondSchemas = regexp.MustCompile(`bytes|U\+FFFD|UTF-8|host must be|up to now|has a name that|is not the ID of`)
 
 func (e Exchange) check(op *operation) error {
@@ -98,8 +98,8 @@ func (e Exchange) check(op *operation) error {
 	return validate(r.body, e.Response)
 }
 
-// checkRequest returns an error if a request was accepted that breaks its schema, or was refused for a value
-// that fits it.
+// checkRequest returns an error if a request was accepted that breaks its schema, or was refused
+// for a value that fits it.
 func (e Exchange) checkRequest(schema *jsonschema.Schema) error {
 	if schema == nil || len(e.Request) > maxBody || strings.TrimSpace(e.Request) == "" {
 		return nil

@@ -207,8 +207,8 @@ func (d *document) response(place string) (*response, error) {
 	return r, nil
 }
 
-// readAsyncAPI reads the messages: an operation with the action receive has those of clients, and its
-// reply those of Rollcall, as has one with the action send.
+// readAsyncAPI reads the messages: an operation with the action receive has those of clients, and
+// its reply those of Rollcall, as has one with the action send.
 func (s *schemas) readAsyncAPI() error {
 	d, err := newDocument(docs.AsyncAPI, jsonschema.Draft7)
 	if err != nil {

@@ -10,8 +10,8 @@ var seen sync.Map
 
 func noteSeen(what string) { seen.Store(what, true) }
 
-// Unseen returns the operations of docs/openapi.yaml that no request has called with success, and the
-// messages of docs/asyncapi.yaml that were in no frame, as "POST /users" and "frame joined".
+// Unseen returns the operations of docs/openapi.yaml that no request has called with success, and
+// the messages of docs/asyncapi.yaml that were in no frame, as "POST /users" and "frame joined".
 func Unseen() []string {
 	var all []string
 	s := mustLoad()

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Socket compares the frames of a connection with docs/asyncapi.yaml. Its zero value is a connection
-// without frames. Goroutines may share it.
+// Socket compares the frames of a connection with docs/asyncapi.yaml. Its zero value is a
+// connection without frames. Goroutines may share it.
 type Socket struct {
 	mu     sync.Mutex
 	broken []string // frames of the client that break their schema, and are not refused yet
@@ -54,7 +54,8 @@ func (s *Socket) refuse() {
 	}
 }
 
-// Accepted returns an error if a frame of the client breaks its schema, and no error frame has come for it.
+// Accepted returns an error if a frame of the client breaks its schema, and no error frame has come
+// for it.
 func (s *Socket) Accepted() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

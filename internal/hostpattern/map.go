@@ -8,8 +8,9 @@ import (
 )
 
 // Map holds values by pattern. The time of a look-up depends on the number of shapes, which are the
-// places of "*", and not on the number of patterns. The zero value is empty. Find, Get, Matching and
-// All are safe for concurrent use. Insert is not, nor are the other methods, which keep an index.
+// places of "*", and not on the number of patterns. The zero value is empty. Find, Get, Matching
+// and All are safe for concurrent use. Insert is not, nor are the other methods, which keep an
+// index.
 type Map[V any] struct {
 	shapes map[int][]*shape[V] // shapes by number of labels, the most specific first
 	wild   int                 // number of shapes with a "*"

@@ -13,8 +13,8 @@ type Object struct {
 }
 
 // Open returns the members of a JSON object. It reports false if p is anything else. encoding/json
-// validates the syntax, so that the rest need not look for errors. It accepts bytes that are not UTF-8,
-// and they are returned as received: check p first.
+// validates the syntax, so that the rest need not look for errors. It accepts bytes that are not
+// UTF-8, and they are returned as received: check p first.
 func Open(p []byte) (Object, bool) {
 	p = skipSpace(p)
 	if len(p) == 0 || p[0] != '{' || !json.Valid(p) {
@@ -23,8 +23,8 @@ func Open(p []byte) (Object, bool) {
 	return Object{skipSpace(p[1:])}, true
 }
 
-// Next returns the next member, or false at the end. Both parts are JSON as received. If a key occurs
-// several times, all of its members are returned; a decoder takes the last.
+// Next returns the next member, or false at the end. Both parts are JSON as received. If a key
+// occurs several times, all of its members are returned; a decoder takes the last.
 func (o *Object) Next() (key, value []byte, ok bool) {
 	p := o.rest
 	if len(p) == 0 || p[0] == '}' {
@@ -47,8 +47,8 @@ type Array struct {
 	rest []byte // at an element or at the closing bracket
 }
 
-// OpenArray returns the elements of an array, which must be valid JSON, as a value of [Object.Next] is.
-// It reports false if p is anything else.
+// OpenArray returns the elements of an array, which must be valid JSON, as a value of [Object.Next]
+// is. It reports false if p is anything else.
 func OpenArray(p []byte) (Array, bool) {
 	if len(p) == 0 || p[0] != '[' {
 		return Array{}, false
@@ -114,7 +114,8 @@ func stringEnd(p []byte) int {
 	}
 }
 
-// valueEnd returns the length of the value at the start of valid JSON, within an object or an array.
+// valueEnd returns the length of the value at the start of valid JSON, within an object or an
+// array.
 func valueEnd(p []byte) int {
 	for i, depth := 0, 0; ; {
 		switch p[i] {

@@ -56,7 +56,8 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// A key of openssl rand -hex 32 is looked at no further. Anything else is a path if there is such a file.
+// A key of openssl rand -hex 32 is looked at no further. Anything else is a path if there is such a
+// file.
 func TestHexKeyIsNoPath(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, test := range []struct {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Has is the function $has: it takes a byte, a pointer and a number of bytes there, and returns 1 if the
-// byte is one of them.
+// Has is the function $has: it takes a byte, a pointer and a number of bytes there, and returns 1
+// if the byte is one of them.
 const Has = `  (func $has (param $mark i32) (param $p i32) (param $n i32) (result i32)
     (loop $next (result i32)
       (if (i32.eqz (local.get $n)) (then (return (i32.const 0))))

@@ -24,9 +24,9 @@ type guest struct {
 	// MiB.
 	buffer string
 	// classify and the others are statements that run when the input ends in a space or an
-	// exclamation mark; for connect, before its brace. After them, and for any other input, the hook
-	// is benign: the channel is anonymous, joins are denied, all e-mail addresses are masked, the
-	// answer and the message are {"shaped":true}, the info of a user is {}. With the statement
+	// exclamation mark; for connect, before its brace. After them, and for any other input, the
+	// hook is benign: the channel is anonymous, joins are denied, all e-mail addresses are masked,
+	// the answer and the message are {"shaped":true}, the info of a user is {}. With the statement
 	// nothing, the hook is always benign. If empty, the hook is not exported.
 	classify, authorize, members, shape, connect, message string
 }

@@ -84,8 +84,8 @@ func TestBadArgumentsOfTheStoreEndTheCall(t *testing.T) {
 	settled(t, e)
 }
 
-// millions stores n keys, one after the other in as many calls as it takes, without a limit that would
-// end a call.
+// millions stores n keys, one after the other in as many calls as it takes, without a limit that
+// would end a call.
 func millions(n int, ttl string) (guest, plugins.Limits) {
 	g := guest{fields: `(global $next (mut i32) (i32.const 0))`, message: `
 		(loop $l
@@ -195,8 +195,8 @@ func stored(e *plugins.Engine) (bytes int64, entries int) {
 	return bytes, entries
 }
 
-// TestStoresOfManyHostsStayWithinTheEngine has each host fill its store, although the engine has room for
-// few. Another plugin still gets its instance.
+// TestStoresOfManyHostsStayWithinTheEngine has each host fill its store, although the engine has
+// room for few. Another plugin still gets its instance.
 func TestStoresOfManyHostsStayWithinTheEngine(t *testing.T) {
 	const most = 24 << 20
 	e := newEngine(t, plugins.EngineConfig{Memory: most})
@@ -223,8 +223,8 @@ func TestStoresOfManyHostsStayWithinTheEngine(t *testing.T) {
 	}
 }
 
-// TestMessagesThatCrashStopNoJoin has messages trap until the breaker stops them, under load. Joins and
-// logins of the same host go on, and so do messages of another.
+// TestMessagesThatCrashStopNoJoin has messages trap until the breaker stops them, under load. Joins
+// and logins of the same host go on, and so do messages of another.
 func TestMessagesThatCrashStopNoJoin(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	l := stepLimits

@@ -53,7 +53,8 @@ func keep(file []byte, hooks []string) ([]byte, error) {
 	return kept, nil
 }
 
-// tidied are the blank lines that regions leave where they were left out, and tidyTo what replaces them.
+// tidied are the blank lines that regions leave where they were left out, and tidyTo what replaces
+// them.
 var (
 	tidied = []*regexp.Regexp{regexp.MustCompile(`\n{3,}`), regexp.MustCompile(`([({]\n)\n+`), regexp.MustCompile(`\n+$`)}
 	tidyTo = []string{"\n\n", "$1", "\n"}

@@ -44,8 +44,8 @@ func Languages() []string {
 	return list
 }
 
-// New writes the project of a new plugin with the hooks into dir, and creates dir if necessary. In it,
-// the command make builds plugin.wasm. No hooks stand for [DefaultHooks].
+// New writes the project of a new plugin with the hooks into dir, and creates dir if necessary. In
+// it, the command make builds plugin.wasm. No hooks stand for [DefaultHooks].
 //
 // # Errors
 //

@@ -14,9 +14,9 @@ import (
 )
 
 // TestSharedDataAndMetricsAsInProxyWasm has the assertions of the tests of examples/shared_data and
-// examples/metrics in github.com/proxy-wasm/proxy-wasm-go-sdk: after one call the shared value is 1,
-// after three it is 3, and the counter of a value has the number of its calls. Besides, nothing is
-// lost between instances.
+// examples/metrics in github.com/proxy-wasm/proxy-wasm-go-sdk: after one call the shared value is
+// 1, after three it is 3, and the counter of a value has the number of its calls. Besides, nothing
+// is lost between instances.
 func TestSharedDataAndMetricsAsInProxyWasm(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "shared.wasm")
 	dir := project(t, "go", "main.go", guest.Read(t, "testdata", "shared-go", "main.go"))

@@ -27,7 +27,8 @@ type File struct {
 	damaged int            // number of records that Load has left out; guarded by mu
 	kept    string         // copy of the file with these records; "" if there is none; guarded by mu
 
-	// writing guards the fields below. It is locked after mu, and held while the journal is written.
+	// writing guards the fields below. It is locked after mu, and held while the journal is
+	// written.
 	writing boltfile.Batches[Record]
 	journal *journal   // nil before the first change
 	direct  error      // why changes go to the database; nil if they go to the journal
@@ -40,8 +41,8 @@ var (
 	metaBucket    = []byte("rollcall")
 	formatKey     = []byte("format")
 	countKey      = []byte("records") // number of records, 8 bytes, big-endian
-	// journalKey has the ID of the journal, and its last generation that is in the database (8 bytes
-	// each), and the CRC-32C of the key and both (4 bytes), big-endian.
+	// journalKey has the ID of the journal, and its last generation that is in the database (8
+	// bytes each), and the CRC-32C of the key and both (4 bytes), big-endian.
 	journalKey = []byte("journal")
 	format     = []byte("2") // format of new files: the version of their entries
 	oldFormat  = []byte("1")

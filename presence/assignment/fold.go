@@ -154,9 +154,9 @@ func (f *File) endJournal() (kept string, err error) {
 }
 
 // replay calls take with the records of a journal that a process left, and writes them to the
-// database. On a full disk, it leaves them in the journal. If the database has had no journal, it is
-// new: then it takes that of one that was damaged and renamed, by this process or an earlier one, or
-// moved away. mu is held.
+// database. On a full disk, it leaves them in the journal. If the database has had no journal, it
+// is new: then it takes that of one that was damaged and renamed, by this process or an earlier
+// one, or moved away. mu is held.
 func (f *File) replay(take func(r Record)) error {
 	var id, done uint64
 	damaged := 0

@@ -25,7 +25,8 @@ const leftUser = "left"
 func (b *Book) InStep(scope uint64) {
 	now := unixMilli(b.now())
 	if b.settleBack(scope, now) {
-		// At once: after a crash and a long time off, the host would be dropped because of its old time.
+		// At once: after a crash and a long time off, the host would be dropped because of its old
+		// time.
 		_ = b.place(now, false) // on failure, at the next sweep
 	}
 }

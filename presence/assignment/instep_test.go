@@ -209,8 +209,9 @@ func TestHostThatIsBackAndInStepIsKept(t *testing.T) {
 	}
 }
 
-// A host that is served again is not dropped because the pod was not in step for 30 days since it had left, also
-// not when the pod starts again. When it leaves once more, it has no more time than before.
+// A host that is served again is not dropped because the pod was not in step for 30 days since it
+// had left, also not when the pod starts again. When it leaves once more, it has no more time than
+// before.
 func TestHostThatIsBackIsKeptOverARestart(t *testing.T) {
 	const day = 24 * time.Hour
 	for name, test := range map[string]struct {
@@ -258,7 +259,8 @@ func TestHostThatIsBackIsKeptOverARestart(t *testing.T) {
 	}
 }
 
-// A clock that was ahead when a host left keeps its records for 30 days from when that is noticed, at most.
+// A clock that was ahead when a host left keeps its records for 30 days from when that is noticed,
+// at most.
 func TestClockThatWasAheadWhenAHostLeftIsCorrected(t *testing.T) {
 	const day = 24 * time.Hour
 	for name, then := range map[string]func(s *truant){

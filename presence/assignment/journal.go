@@ -20,12 +20,12 @@ import (
 // journal has changes that are durable, and not yet in the database: a change costs one write and
 // one sync, where a transaction writes several pages and syncs twice.
 //
-// After a header with its ID, the file has two areas, for generations of changes in turn. Each write
-// appends a frame. When an area is full, the next generation begins in the other one, and the full
-// one is written to the database in one transaction, which also sets the number of the generation.
-// So whenever a process is killed, each change is in the database or in a generation that the
-// database does not know. The file has its full size from the start, so that a sync need not write
-// the size.
+// After a header with its ID, the file has two areas, for generations of changes in turn. Each
+// write appends a frame. When an area is full, the next generation begins in the other one, and the
+// full one is written to the database in one transaction, which also sets the number of the
+// generation. So whenever a process is killed, each change is in the database or in a generation
+// that the database does not know. The file has its full size from the start, so that a sync need
+// not write the size.
 //
 // Its methods are not safe for concurrent use, except for records of a generation that is full.
 type journal struct {
@@ -50,8 +50,9 @@ const (
 	journalExt  = ".journal"
 	journalHead = 4096 // size of the header; the ID is at its start
 	areaSize    = 1 << 20
-	// frameHead is the size of what precedes the records of a frame: ID (8 bytes), generation, end of
-	// the generation before, length of the records and CRC-32C of the rest (4 bytes each, big-endian).
+	// frameHead is the size of what precedes the records of a frame: ID (8 bytes), generation, end
+	// of the generation before, length of the records and CRC-32C of the rest (4 bytes each,
+	// big-endian).
 	frameHead = 8 + 4 + 4 + 4 + 4
 	// maxFrame is the size up to which changes go to the journal.
 	maxFrame = areaSize / 2
@@ -176,7 +177,8 @@ func readFrame(b []byte) (records []byte, ok bool) {
 	return records, binary.BigEndian.Uint32(b[20:]) == checksum(b[:20], records)
 }
 
-// appendFrame appends a frame with the records to b. What precedes them is zero until [journal.append].
+// appendFrame appends a frame with the records to b. What precedes them is zero until
+// [journal.append].
 func appendFrame(b []byte, records []Record) []byte {
 	b = append(b, make([]byte, frameHead)...)
 	for i := range records {

@@ -264,8 +264,8 @@ func TestRecordThatAPodHadToConfirmHasItsTime(t *testing.T) {
 	}
 }
 
-// A record of a host outside the scope costs no more if there are many such hosts: the book does not
-// compare all others with the scope.
+// A record of a host outside the scope costs no more if there are many such hosts: the book does
+// not compare all others with the scope.
 func TestNewHostOutsideCostsNoMoreThanTheFirst(t *testing.T) {
 	const hosts = 500
 	b, compared := NewBook(1, nil), 0

@@ -8,8 +8,8 @@ import (
 
 // Store stores records.
 type Store interface {
-	// Load calls take with each record. It may also call it with earlier records of the same name, and
-	// with records that a later one removes. It is called before the first Save.
+	// Load calls take with each record. It may also call it with earlier records of the same name,
+	// and with records that a later one removes. It is called before the first Save.
 	Load(take func(r Record)) error
 	// Save stores records, merged with those that it has of the same name, see [Record.Merge]. When
 	// it returns nil, they are durable. When it returns an error, none of them is stored. It is

@@ -386,8 +386,8 @@ func (s *slowDisk) Delete(records []Record) error {
 	return s.fragile.Delete(records)
 }
 
-// Changes do not wait until a large sweep has deleted all that it drops, and what comes back meanwhile is
-// stored.
+// Changes do not wait until a large sweep has deleted all that it drops, and what comes back
+// meanwhile is stored.
 func TestChangesDoNotWaitForALargeSweep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		portal, left := mustHost(t, "portal.example.com"), mustHost(t, "left.example.com")

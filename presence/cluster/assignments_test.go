@@ -90,8 +90,8 @@ func TestSpreadReturnsWhenAllHaveIt(t *testing.T) {
 	})
 }
 
-// A change holds on all pods once it is complete, whatever the clocks of the pods are and whether its pod knew what the
-// others have.
+// A change holds on all pods once it is complete, whatever the clocks of the pods are and whether
+// its pod knew what the others have.
 func TestCompleteChangeHoldsEverywhere(t *testing.T) {
 	changes := map[string]struct {
 		do   func(b *assignment.Book, host presence.HostName) ([]assignment.Record, error)
@@ -214,8 +214,8 @@ func TestSpreadEndsWithThePodThatItWaitsFor(t *testing.T) {
 	})
 }
 
-// A pod that joins while a change is on its way has to confirm it too: it may have compared its book with
-// that of another pod before that one had the change.
+// A pod that joins while a change is on its way has to confirm it too: it may have compared its
+// book with that of another pod before that one had the change.
 func TestSpreadWaitsForPodsThatJoinMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, host := new(lab), mustHost(t, "example.com")

@@ -21,9 +21,9 @@ func (cfg Config) timeouts(t timing.Timing) (local, remote time.Duration) {
 	return cmp.Or(cfg.Timeout, t.Timeout), cmp.Or(cfg.Remote, t.Remote)
 }
 
-// Change makes a running cluster use other settings, see [bus.Bus.Change] for those of the bus. The pod
-// stays joined, as the same incarnation. Of cfg, only Bus, Timeout and Remote are used: what names the
-// pod and its deployment, and the secret, cannot change.
+// Change makes a running cluster use other settings, see [bus.Bus.Change] for those of the bus. The
+// pod stays joined, as the same incarnation. Of cfg, only Bus, Timeout and Remote are used: what
+// names the pod and its deployment, and the secret, cannot change.
 //
 // After an error, the cluster is as it was. If the context ends, Change returns its error.
 func (c *Cluster) Change(ctx context.Context, cfg Config) error {
@@ -36,9 +36,9 @@ func (c *Cluster) Change(ctx context.Context, cfg Config) error {
 	return nil
 }
 
-// Activate makes the cluster the registry's relay, in the place of another one. What watchers see of
-// other pods stays. Some time after the cluster is ready, what is of pods that it does not know counts
-// as lost.
+// Activate makes the cluster the registry's relay, in the place of another one. What watchers see
+// of other pods stays. Some time after the cluster is ready, what is of pods that it does not know
+// counts as lost.
 func (c *Cluster) Activate() {
 	if c.speaker != nil {
 		c.speaker.SetPeers(c.events)
@@ -56,8 +56,8 @@ func (c *Cluster) Activate() {
 	}
 }
 
-// remember opens the memory when the cluster before this one has closed it, and keeps it. It tries until it
-// can.
+// remember opens the memory when the cluster before this one has closed it, and keeps it. It tries
+// until it can.
 func (c *Cluster) remember() {
 	var failed oftenlog.Limit
 	for {
@@ -92,8 +92,8 @@ func (c *Cluster) keepMemory(cfg Config) error {
 	return errors.Join(err, closeFile())
 }
 
-// forgetOthers forgets the parts of pods that the relay before this one has left, and that this cluster
-// does not know when it is ready.
+// forgetOthers forgets the parts of pods that the relay before this one has left, and that this
+// cluster does not know when it is ready.
 func (c *Cluster) forgetOthers() {
 	for !c.members.Ready() {
 		if !c.wait(100 * time.Millisecond) {
@@ -127,11 +127,12 @@ func (c *Cluster) wait(d time.Duration) bool {
 	}
 }
 
-// Leave ends everything that Start has started, because another cluster takes its place. The registry
-// keeps the relay and what watchers see of other pods, until the other cluster is its relay.
+// Leave ends everything that Start has started, because another cluster takes its place. The
+// registry keeps the relay and what watchers see of other pods, until the other cluster is its
+// relay.
 //
-// If the pod stays in the deployment, back is true: other pods name it as missing until they hear it
-// again, at most for 10 s. Otherwise they are told that it has left.
+// If the pod stays in the deployment, back is true: other pods name it as missing until they hear
+// it again, at most for 10 s. Otherwise they are told that it has left.
 func (c *Cluster) Leave(back bool) error {
 	var err error
 	c.closing.Do(func() { err = c.leave(back) })

@@ -114,8 +114,8 @@ func TestAnotherClusterTakesThePlace(t *testing.T) {
 	}
 }
 
-// A pod joins another deployment before it leaves the old one. The users of pods that are not in the
-// other one are lost.
+// A pod joins another deployment before it leaves the old one. The users of pods that are not in
+// the other one are lost.
 func TestClusterOnStandby(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(lab)
@@ -157,7 +157,8 @@ func TestClusterOnStandby(t *testing.T) {
 	})
 }
 
-// What changes while a pod joins another deployment, or in the moment in which it does, is known there.
+// What changes while a pod joins another deployment, or in the moment in which it does, is known
+// there.
 func TestChangesOnStandbyAreNotLost(t *testing.T) {
 	for name, change := range map[string]func(next *labPod, bob *presence.Conn){
 		"a channel ends before": func(next *labPod, bob *presence.Conn) {

@@ -9,15 +9,15 @@
 // A query about a host goes to the live pods that serve it, by name. The answer names the missing
 // pods, and those that did not reply. Until a pod that starts has joined, its answers are not
 // complete. What watchers see of a channel on other pods is kept by deltas, which each pod with
-// watchers of the channel merges. Lost deltas are found by the next delta, or by a sum that pods compare
-// every few seconds. Queries and checks are repeated while they are unanswered. Messages go to the pods that have connections of the
-// host, at most once and without a check. So do the info and the status of users, which pods compare
-// again after a while and after a cut.
+// watchers of the channel merges. Lost deltas are found by the next delta, or by a sum that pods
+// compare every few seconds. Queries and checks are repeated while they are unanswered. Messages go
+// to the pods that have connections of the host, at most once and without a check. So do the info
+// and the status of users, which pods compare again after a while and after a cut.
 //
 // # Rooms
 //
-// Packages below internal do the work. A [Cluster] creates their parts, subscribes their handlers to
-// the bus, and notifies them when pods join and leave. References point one way:
+// Packages below internal do the work. A [Cluster] creates their parts, subscribes their handlers
+// to the bus, and notifies them when pods join and leave. References point one way:
 //
 //   - link sends and receives messages as one pod, and sites has the sites of a pod. They use no
 //     other room.
@@ -74,15 +74,15 @@ type Config struct {
 	// Timeout is how long a query waits for pods of this data center; if 0, 500 ms. Remote is the
 	// same for other data centers; if 0, 1.5 s.
 	Timeout, Remote time.Duration
-	// Standby makes the cluster wait for [Cluster.Activate] until it becomes the registry's relay and
-	// opens Memory, because another cluster has both.
+	// Standby makes the cluster wait for [Cluster.Activate] until it becomes the registry's relay
+	// and opens Memory, because another cluster has both.
 	Standby bool
-	// Observe is called after each query, with its kind (like count or members), whether the answer is
-	// complete, and its duration. If nil, queries are not observed.
+	// Observe is called after each query, with its kind (like count or members), whether the answer
+	// is complete, and its duration. If nil, queries are not observed.
 	Observe func(kind string, complete bool, took time.Duration)
-	// Memory is the path of the file in which the pod keeps which pods it knows, for its next run. It
-	// and its folder are created. If "", a pod that starts during a cut does not know which pods its
-	// answers lack.
+	// Memory is the path of the file in which the pod keeps which pods it knows, for its next run.
+	// It and its folder are created. If "", a pod that starts during a cut does not know which pods
+	// its answers lack.
 	Memory string
 	Logger *zap.Logger
 
@@ -116,7 +116,8 @@ type Cluster struct {
 
 // Start joins the deployment. It returns when the bus is open, before other pods are known, see
 // [Cluster.Ready]. If an external NATS is not reachable yet, it returns as well, and the bus keeps
-// connecting. The cluster is the registry's relay until [Cluster.Close], or from [Cluster.Activate] on.
+// connecting. The cluster is the registry's relay until [Cluster.Close], or from [Cluster.Activate]
+// on.
 func Start(cfg Config, registry *presence.Registry, local Local) (*Cluster, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
@@ -332,13 +333,13 @@ func (c *Cluster) SetSites(sites []message.Site) {
 // another pod would not be better.
 func (c *Cluster) Ready() bool { return c.members.Ready() }
 
-// Begins reports whether the pod has begun to serve the host in the last 5 s, or is about to, and may not know yet what
-// others have of it: assignments and revocations.
+// Begins reports whether the pod has begun to serve the host in the last 5 s, or is about to, and
+// may not know yet what others have of it: assignments and revocations.
 func (c *Cluster) Begins(host presence.HostName) bool { return c.assignments.Begins(host) }
 
-// Forget ends a missing or crashed pod that will not come back, on all pods. If it does come back, it joins as
-// before. It returns [ErrPodHeard] for a pod that is heard, and [ErrPodUnknown] for one that is not
-// missing.
+// Forget ends a missing or crashed pod that will not come back, on all pods. If it does come back,
+// it joins as before. It returns [ErrPodHeard] for a pod that is heard, and [ErrPodUnknown] for one
+// that is not missing.
 func (c *Cluster) Forget(dataCenter, pod string) error { return c.members.Forget(dataCenter, pod) }
 
 // Drain announces to other pods that this one is about to end.

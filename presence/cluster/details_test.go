@@ -14,8 +14,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// adaScene has user ada on two pods, in a channel on each that the other pod has not, and a watcher of the
-// second channel on a third pod.
+// adaScene has user ada on two pods, in a channel on each that the other pod has not, and a watcher
+// of the second channel on a third pod.
 type adaScene struct {
 	t       *testing.T
 	host    presence.HostName
@@ -65,8 +65,8 @@ func (s *adaScene) set(pod int, status string) {
 	}
 }
 
-// sees reports whether the second pod has the status in its listings and has sent it to a watcher, and
-// whether the watcher on the third pod has it.
+// sees reports whether the second pod has the status in its listings and has sent it to a watcher,
+// and whether the watcher on the third pod has it.
 func (s *adaScene) sees(status string) bool {
 	synctest.Wait()
 	for _, f := range s.watches {
@@ -194,8 +194,8 @@ func TestStatusReachesAllPodsAfterACut(t *testing.T) {
 	}
 }
 
-// A pod that does not know any infos and statuses asks when it begins to have a host, and about those who
-// came before the answer.
+// A pod that does not know any infos and statuses asks when it begins to have a host, and about
+// those who came before the answer.
 func TestPodThatStartsLearnsStatuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newAdaScene(t)

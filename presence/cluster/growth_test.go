@@ -139,8 +139,8 @@ func (s *growthShown) total() int {
 	return s.members
 }
 
-// growthSize is a deployment. Every pod watches the channels of its group, and has one member of each.
-// All channels are of one host.
+// growthSize is a deployment. Every pod watches the channels of its group, and has one member of
+// each. All channels are of one host.
 type growthSize struct{ pods, channels int }
 
 // growthGroup is the maximum number of pods of a group.
@@ -190,8 +190,8 @@ func startGrowth(t *testing.T, size growthSize) *growthRun {
 	}
 	time.Sleep(10 * time.Second)
 	for i, p := range r.pods {
-		// At the same moment, all pods would check all channels of all others, and check anew what overflows
-		// their queues.
+		// At the same moment, all pods would check all channels of all others, and check anew what
+		// overflows their queues.
 		time.Sleep(time.Second)
 		u := presence.User{ID: fmt.Sprintf("watcher-%d", i), Email: fmt.Sprintf("watcher.%d@customers.example.com", i)}
 		conn, err := p.registry.Connect(r.host, &presence.Rules{}, &u, clustertest.Outbox{})
@@ -231,8 +231,8 @@ func (r *growthRun) join(t *testing.T, n int) {
 	}
 }
 
-// wantShown compares the members that all pods show with those who have joined. Every member is shown
-// by the pods of its group.
+// wantShown compares the members that all pods show with those who have joined. Every member is
+// shown by the pods of its group.
 func (r *growthRun) wantShown(t *testing.T) {
 	t.Helper()
 	synctest.Wait()
@@ -287,9 +287,10 @@ func measureGrowth(t *testing.T, size growthSize) (f growthFigures) {
 	return f
 }
 
-// TestGrowth compares a deployment with one that watches ten times the channels: at rest, that costs no
-// more payloads, bytes and subscriptions. With ROLLCALL_GROWTH, which has sizes of deployments like
-// "100x1000,10x10000" for pods and the channels of each, it writes a table of their costs instead.
+// TestGrowth compares a deployment with one that watches ten times the channels: at rest, that
+// costs no more payloads, bytes and subscriptions. With ROLLCALL_GROWTH, which has sizes of
+// deployments like "100x1000,10x10000" for pods and the channels of each, it writes a table of
+// their costs instead.
 func TestGrowth(t *testing.T) {
 	if text := os.Getenv("ROLLCALL_GROWTH"); text != "" {
 		printGrowth(t, text)

@@ -50,7 +50,8 @@ func (p *labPod) sendEvent(t *testing.T, host presence.HostName, channel string,
 	synctest.Wait()
 }
 
-// The backend sends by a pod without connections, and the first connection is on another pod, later.
+// The backend sends by a pod without connections, and the first connection is on another pod,
+// later.
 func TestLastEventReachesLateSubscribersOnAllPods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const channel, other = "private-cache-a", "private-cache-b"
@@ -109,7 +110,8 @@ func TestEventsAreReceivedOnceWhileOtherPodsAreAsked(t *testing.T) {
 		n, host := &lab{}, mustHost(t, "example.com")
 		a, b := n.settled(t, "x", "a").keep(), n.settled(t, "x", "b").keep()
 		time.Sleep(3 * time.Second)
-		// Without an event that is kept, the answer to a page of the first round can be that there is none.
+		// Without an event that is kept, the answer to a page of the first round can be that there
+		// is none.
 		if err := a.reg.Send(host, presence.Message{Channels: []string{channel}, Body: []byte(`{"n":"!"}`)}); err != nil {
 			t.Fatal(err)
 		}
@@ -174,8 +176,8 @@ func TestListenersReceiveTheirNumberOverAllPods(t *testing.T) {
 	})
 }
 
-// A user of a watchlist is online with the first connection on any pod, and offline some time after the
-// last.
+// A user of a watchlist is online with the first connection on any pod, and offline some time after
+// the last.
 func TestWatchlistsSeeUsersOfAllPods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, host := &lab{}, mustHost(t, "example.com")

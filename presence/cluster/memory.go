@@ -31,8 +31,8 @@ func (cfg *Config) openMemory() (closeFile func() error, err error) {
 	return store.Close, nil
 }
 
-// begin returns what the last run knew, with the start of this run in its place. That is later than the
-// start of the last run, whatever the clock says.
+// begin returns what the last run knew, with the start of this run in its place. That is later than
+// the start of the last run, whatever the clock says.
 func begin(mem membership.Memory, wall time.Time, logger *zap.Logger) (memory.State, error) {
 	if mem == nil {
 		return memory.State{Started: wall.UnixMilli()}, nil

@@ -87,8 +87,8 @@ func TestRunIsLaterThanTheLastOneWhateverTheClock(t *testing.T) {
 	})
 }
 
-// The clock of the cluster is not behind that of an earlier run, and the pods that the last run heard
-// are missing.
+// The clock of the cluster is not behind that of an earlier run, and the pods that the last run
+// heard are missing.
 func TestNextRunKnowsWhatTheLastOneKnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}

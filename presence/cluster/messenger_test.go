@@ -113,8 +113,8 @@ func TestBackendReachesAnyConnectionFromAnyPod(t *testing.T) {
 	})
 }
 
-// A repetition reaches nobody although plugins have replaced the message in other ways, whichever pod it
-// is sent to.
+// A repetition reaches nobody although plugins have replaced the message in other ways, whichever
+// pod it is sent to.
 func TestReplacedMessageReachesAllPodsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n lab
@@ -139,8 +139,8 @@ func TestReplacedMessageReachesAllPodsOnce(t *testing.T) {
 	})
 }
 
-// A message for a user reaches each of 50 tabs on three pods once, except the one that is excepted, and
-// a repetition reaches nobody, whichever pod it is sent to.
+// A message for a user reaches each of 50 tabs on three pods once, except the one that is excepted,
+// and a repetition reaches nobody, whichever pod it is sent to.
 func TestMessageForAUserReachesTabsOnAllPodsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n lab

@@ -18,8 +18,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// BenchmarkPolledHosts asks three pods on one NATS server about hosts, one question after another and
-// at steady rates. An operation is a question.
+// BenchmarkPolledHosts asks three pods on one NATS server about hosts, one question after another
+// and at steady rates. An operation is a question.
 func BenchmarkPolledHosts(b *testing.B) {
 	nats, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
 	if err != nil {

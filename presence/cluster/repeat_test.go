@@ -59,9 +59,9 @@ func manyHosts(t *testing.T) []presence.HostName {
 	return hosts
 }
 
-// Users whose pod restarts, and who are back at once, never left for the watchers of another pod. That
-// pod does not receive the change with which they are back, and the new run ignores its checks for a
-// while, because neither knows the other yet.
+// Users whose pod restarts, and who are back at once, never left for the watchers of another pod.
+// That pod does not receive the change with which they are back, and the new run ignores its checks
+// for a while, because neither knows the other yet.
 func TestRollingRestartGivesNoFalseLeft(t *testing.T) {
 	for _, unknown := range []time.Duration{0, 700 * time.Millisecond, time.Second, 2 * time.Second} {
 		t.Run(fmt.Sprintf("unknown for %v", unknown), func(t *testing.T) {
@@ -192,7 +192,8 @@ func TestUnansweredQueryIsRepeated(t *testing.T) {
 }
 
 // A pod that was stopped for so long that the others count it as lost, and whose checks they ignore
-// until they know it again, sees what has changed meanwhile. Its users have a grace period from then on.
+// until they know it again, sees what has changed meanwhile. Its users have a grace period from
+// then on.
 func TestPausedPodSeesTheTruthSoon(t *testing.T) {
 	for _, unknown := range []time.Duration{0, 500 * time.Millisecond, 1500 * time.Millisecond} {
 		t.Run(fmt.Sprintf("unknown for %v", unknown), func(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// Users are away for 0.1 s while their pod restarts. The first questions to the new run, and what it says
-// by itself, are lost, as if the pods did not know each other yet.
+// Users are away for 0.1 s while their pod restarts. The first questions to the new run, and what
+// it says by itself, are lost, as if the pods did not know each other yet.
 func TestQuestionBeforeTheAskedPodKnowsTheAsker(t *testing.T) {
 	play(t, "rolling restart", func(t *testing.T) {
 		s := quiet(t, 3)

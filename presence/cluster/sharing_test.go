@@ -165,8 +165,8 @@ func TestSharedChangesDoNotFailTogether(t *testing.T) {
 	})
 }
 
-// A later version on one pod, and the silence of another one, leave time for the changes that are made
-// again: only the silent pod is named, in the time of one answer.
+// A later version on one pod, and the silence of another one, leave time for the changes that are
+// made again: only the silent pod is named, in the time of one answer.
 func TestLaterVersionDoesNotWaitForSilentPods(t *testing.T) {
 	for _, count := range []int{1, 20} {
 		t.Run(fmt.Sprint(count), func(t *testing.T) {
@@ -205,7 +205,8 @@ func TestLaterVersionDoesNotWaitForSilentPods(t *testing.T) {
 	}
 }
 
-// Pods with different later versions, more than there are flights, do not keep a change from being complete.
+// Pods with different later versions, more than there are flights, do not keep a change from being
+// complete.
 func TestDifferentLaterVersionsAreCombined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, host := new(lab), mustHost(t, "example.com")

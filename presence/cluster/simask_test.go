@@ -196,8 +196,8 @@ func (s *sim) judgeIncomplete(a *simAnswer) {
 	s.fail("%v\n  is not complete without a reason", a)
 }
 
-// mayBeMissed reports whether a pod may be named as missing until it is back: it has ended without a
-// goodbye that a running pod has heard, and half of its data center or more have. A pod that came
+// mayBeMissed reports whether a pod may be named as missing until it is back: it has ended without
+// a goodbye that a running pod has heard, and half of its data center or more have. A pod that came
 // after the loss need not count. s.ears is held.
 func (s *sim) mayBeMissed(name string) bool {
 	lost, there := 0, 0

@@ -37,7 +37,8 @@ func (c *simClock) seen(started int64) {
 	c.latest = max(c.latest, started)
 }
 
-// pass sets the clock past the start of all runs so far. Without its disk, a pod does not know them.
+// pass sets the clock past the start of all runs so far. Without its disk, a pod does not know
+// them.
 func (c *simClock) pass() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

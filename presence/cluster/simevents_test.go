@@ -19,11 +19,11 @@ import (
 // simEventsFailed is simFailed for TestEventsAreRightAtRest.
 var simEventsFailed = []int{79, 1189, 1411, 1623, 2087, 2979, 3197, 4380, 5219, 6927, 8343, 22061}
 
-// TestEventsAreRightAtRest runs a deployment with the faults of TestSimulation whose pods tell events
-// to a receiver. Each pod has a queue, which survives its death, delivers late and repeats itself, and
-// now and then throws away what waits. The receiver is down for a while. Whenever all is at rest, the
-// receiver knows exactly who is there. A seed takes as long as several of TestSimulation, so it tries a
-// part of them: all of a range that does not begin with 0.
+// TestEventsAreRightAtRest runs a deployment with the faults of TestSimulation whose pods tell
+// events to a receiver. Each pod has a queue, which survives its death, delivers late and repeats
+// itself, and now and then throws away what waits. The receiver is down for a while. Whenever all
+// is at rest, the receiver knows exactly who is there. A seed takes as long as several of
+// TestSimulation, so it tries a part of them: all of a range that does not begin with 0.
 func TestEventsAreRightAtRest(t *testing.T) {
 	t.Parallel()
 	from, to := simSeeds(t)
@@ -531,9 +531,9 @@ func (e *simEvents) hosts(r *simRun) (hosts []presence.HostName) {
 	return hosts
 }
 
-// restore kills a pod, which starts again with an older disk some time after that. By then, its clock is
-// past all epochs, as clocks are: what the disk does not have, and no other pod knows, would be used
-// again.
+// restore kills a pod, which starts again with an older disk some time after that. By then, its
+// clock is past all epochs, as clocks are: what the disk does not have, and no other pod knows,
+// would be used again.
 func (e *simEvents) restore(p *simPod) {
 	s := e.sim
 	if p.run == nil || p.run.paused || !s.plan.deaths {
@@ -574,8 +574,8 @@ func (e *simEvents) loseDisk(p *simPod) {
 	}
 }
 
-// bringBack starts the pods that do not run if no pod that runs knows the greatest epoch of a shard that
-// was told: its own epochs can be lower.
+// bringBack starts the pods that do not run if no pod that runs knows the greatest epoch of a shard
+// that was told: its own epochs can be lower.
 func (e *simEvents) bringBack() {
 	e.mu.Lock()
 	tops := maps.Clone(e.tops)

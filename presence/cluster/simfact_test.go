@@ -94,16 +94,16 @@ func newSimCrowd() *simCrowd {
 	return &simCrowd{least: make(map[string]int), most: make(map[string]int)}
 }
 
-// simBounds is what a complete answer may say: everything that is there throughout, and nothing that
-// was not there at any time.
+// simBounds is what a complete answer may say: everything that is there throughout, and nothing
+// that was not there at any time.
 type simBounds struct {
 	dcs      map[string]*simCrowd
 	sure     map[string]bool // data centers that must be in the answer; the others of dcs may be
 	channels map[string]*simCrowd
 }
 
-// bounds returns what an answer may say that was asked at began and given at end. sure reports whether
-// a pod must be in it.
+// bounds returns what an answer may say that was asked at began and given at end. sure reports
+// whether a pod must be in it.
 func (fs *simFacts) bounds(host presence.HostName, began, end time.Time, sure func(r *simRun) bool) *simBounds {
 	b := &simBounds{dcs: make(map[string]*simCrowd), sure: make(map[string]bool), channels: make(map[string]*simCrowd)}
 	since := began.Add(-slack)

@@ -22,7 +22,8 @@ func (s *sim) startPod(p *simPod) {
 	s.bringUp(p, hosts, failed, lost)
 }
 
-// bringUp starts a pod whose disk has failed since a time, if it is not zero, or has lost everything.
+// bringUp starts a pod whose disk has failed since a time, if it is not zero, or has lost
+// everything.
 func (s *sim) bringUp(p *simPod, hosts []presence.HostName, failed time.Time, lost bool) {
 	if p.disk.repair(lost); lost {
 		p.clock.pass()
@@ -38,8 +39,8 @@ func (s *sim) bringUp(p *simPod, hosts []presence.HostName, failed time.Time, lo
 	s.truth.disturb()
 }
 
-// dieOrStart starts a pod that does not run. It closes or kills one that runs, unless it is the last
-// one.
+// dieOrStart starts a pod that does not run. It closes or kills one that runs, unless it is the
+// last one.
 func (s *sim) dieOrStart(p *simPod) {
 	if p.run == nil {
 		s.startPod(p)

@@ -9,9 +9,9 @@ import (
 )
 
 // A complete answer lacks no pod but those that are dead to the pod asked. Which these are follows
-// from the heartbeats that the network has delivered, by the rules for a crash: the pod asked has not
-// heard the other for 5 s, no pod that it hears has heard that one in the last 3 s, and it hears more
-// than half of the pods of that data center.
+// from the heartbeats that the network has delivered, by the rules for a crash: the pod asked has
+// not heard the other for 5 s, no pod that it hears has heard that one in the last 3 s, and it
+// hears more than half of the pods of that data center.
 
 const (
 	// found is the maximum time until a pod that can be heard is known.
@@ -50,8 +50,8 @@ func (s *sim) pair(a, b *simRun) *simPair {
 	return a.pairs[b.port.order]
 }
 
-// hear records that a run hears a heartbeat or a goodbye of another one. If an outsider repeats it across
-// a cut, it is heard if that one is not lost.
+// hear records that a run hears a heartbeat or a goodbye of another one. If an outsider repeats it
+// across a cut, it is heard if that one is not lost.
 func (s *sim) hear(at *simPort, payload *simPayload) {
 	of, sent := payload.from, payload.sent
 	s.ears.Lock()
@@ -110,8 +110,8 @@ func (s *sim) bury(a *simRun, now time.Time) {
 	a.weighed = now
 }
 
-// mayCrash reports whether b may have counted as crashed to a at any time since the last call, by what
-// a heard itself.
+// mayCrash reports whether b may have counted as crashed to a at any time since the last call, by
+// what a heard itself.
 func (s *sim) mayCrash(a, b *simRun, now time.Time) bool {
 	if now.Sub(s.pair(a, b).last) < timing.Default().Gone-jitter {
 		return false
@@ -159,8 +159,8 @@ func (s *sim) hears(a, b *simRun, now time.Time) bool {
 	return true
 }
 
-// heardByAnother reports whether a pod that a hears has heard b in the last 3 s, and had begun to when
-// it sent its last heartbeat.
+// heardByAnother reports whether a pod that a hears has heard b in the last 3 s, and had begun to
+// when it sent its last heartbeat.
 func (s *sim) heardByAnother(a, b *simRun, now time.Time) bool {
 	margin := jitter
 	if s.stormy || now.Sub(s.calm) < 2*timing.Default().Gone && !s.calm.IsZero() {
@@ -228,8 +228,8 @@ func (s *sim) there(a, q *simRun, at time.Time) bool {
 	return false
 }
 
-// heardOfCrash reports whether a pod that a hears may have told it that b has crashed, and had heard
-// b at least as late, or was told by a, while b was silent, when a had heard it.
+// heardOfCrash reports whether a pod that a hears may have told it that b has crashed, and had
+// heard b at least as late, or was told by a, while b was silent, when a had heard it.
 func (s *sim) heardOfCrash(a, b *simRun, now time.Time) bool {
 	for _, x := range s.runs {
 		if x == a || x == b || !s.hears(a, x, now) {
@@ -288,8 +288,8 @@ func (s *sim) learn(now time.Time) {
 	}
 }
 
-// toldBy returns the time at which a must know from another pod that b serves a host; zero if it need
-// not.
+// toldBy returns the time at which a must know from another pod that b serves a host; zero if it
+// need not.
 func (s *sim) toldBy(a, b *simRun, host int) (first time.Time) {
 	if s.stormy {
 		return time.Time{}
@@ -309,7 +309,8 @@ func (s *sim) toldBy(a, b *simRun, host int) (first time.Time) {
 	return first
 }
 
-// joinedWith reports whether a must know from the pods with which it has joined that b serves a host.
+// joinedWith reports whether a must know from the pods with which it has joined that b serves a
+// host.
 func (s *sim) joinedWith(a, b *simRun, host int) bool {
 	if s.stormy {
 		return false

@@ -18,10 +18,10 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
-// TestAssignmentsAreLinearizable lets clients change and read assignments on a deployment whose pods are
-// cut off from each other, killed, stopped and restarted. Complete changes are linearizable, and reads
-// of a pod that answers completely are regular. A seed takes as long as several of TestSimulation, so it
-// tries a part of them: all of a range that does not begin with 0.
+// TestAssignmentsAreLinearizable lets clients change and read assignments on a deployment whose
+// pods are cut off from each other, killed, stopped and restarted. Complete changes are
+// linearizable, and reads of a pod that answers completely are regular. A seed takes as long as
+// several of TestSimulation, so it tries a part of them: all of a range that does not begin with 0.
 func TestAssignmentsAreLinearizable(t *testing.T) {
 	t.Parallel()
 	from, to := simSeeds(t)
@@ -53,7 +53,8 @@ func TestAssignmentsAreLinearizable(t *testing.T) {
 	}
 }
 
-// historySim is one simulation. One goroutine drives it, and each operation of a client has another one.
+// historySim is one simulation. One goroutine drives it, and each operation of a client has another
+// one.
 type historySim struct {
 	t       *testing.T
 	seed    uint64

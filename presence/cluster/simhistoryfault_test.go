@@ -100,8 +100,8 @@ func (s *historySim) setPaused(r *keeperRun, paused bool) {
 	}
 }
 
-// move makes a pod begin or cease to serve the second host. What is complete is lost if no pod is left that
-// has it, so there must be another pod that serves the host, and answers completely.
+// move makes a pod begin or cease to serve the second host. What is complete is lost if no pod is
+// left that has it, so there must be another pod that serves the host, and answers completely.
 func (s *historySim) move() {
 	p, host := s.pods[s.rand.IntN(len(s.pods))], s.hosts[1]
 	if r := p.run; r == nil || s.paused[r] || !r.members.Joined(s.hosts[0]) {

@@ -190,8 +190,8 @@ func (s *sim) cutSome() {
 	s.look()
 }
 
-// cutPair cuts two pods off from each other, or restores the way between them: both ways with ways 0,
-// one with 1 or 2.
+// cutPair cuts two pods off from each other, or restores the way between them: both ways with ways
+// 0, one with 1 or 2.
 func (s *sim) cutPair(i, j int, cut bool, ways int) {
 	if i == j {
 		return
@@ -228,8 +228,9 @@ func (s *sim) lag() time.Duration {
 	case p.pauses: // a pod that is back is checked at once
 		return found + slack
 	case p.faults.delay > 0:
-		// An answer to a check, and a second one for changes meanwhile. A probe and a check that were sent before
-		// the answer to a probe can arrive after it, and then count as recorded. Each is repeated.
+		// An answer to a check, and a second one for changes meanwhile. A probe and a check that
+		// were sent before the answer to a probe can arrive after it, and then count as recorded.
+		// Each is repeated.
 		return 5*p.faults.delay + 2*timing.Default().Repeat
 	}
 	return slack

@@ -9,8 +9,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// scene is a simulation in which only what the test says happens. Each pod has connections, and each
-// is asked all the time.
+// scene is a simulation in which only what the test says happens. Each pod has connections, and
+// each is asked all the time.
 type scene struct {
 	*sim
 	kind int // of the last question
@@ -39,8 +39,8 @@ func newScene(t *testing.T, dcs ...int) *scene {
 	return s
 }
 
-// quiet returns a scene in which pods hear each other: answers are incomplete only with a reason, and
-// nobody is seen to leave who does not.
+// quiet returns a scene in which pods hear each other: answers are incomplete only with a reason,
+// and nobody is seen to leave who does not.
 func quiet(t *testing.T, dcs ...int) *scene {
 	s := newScene(t, dcs...)
 	s.plan.cuts = false
@@ -135,8 +135,8 @@ func (s *scene) spend(d time.Duration) {
 	s.asking.Wait()
 }
 
-// want asks a pod about the first host, and compares which pods are missing. The answer is complete if
-// none is.
+// want asks a pod about the first host, and compares which pods are missing. The answer is complete
+// if none is.
 func (s *scene) want(pod int, missing ...string) {
 	s.t.Helper()
 	a := s.query(s.pods[pod].run, s.hosts[0], 1)
@@ -168,7 +168,8 @@ func (s *scene) wantAll(within time.Duration) {
 	}
 }
 
-// wantNotBoth checks for a while that not both pods, which are on two sides of a cut, answer completely.
+// wantNotBoth checks for a while that not both pods, which are on two sides of a cut, answer
+// completely.
 func (s *scene) wantNotBoth(host presence.HostName, one, other int) {
 	s.t.Helper()
 	for range 10 {

@@ -259,8 +259,8 @@ func (s *sim) settled() {
 	}
 }
 
-// settledDetails checks that all pods know the same info and status of a user, whether or not they share a
-// channel.
+// settledDetails checks that all pods know the same info and status of a user, whether or not they
+// share a channel.
 func (s *sim) settledDetails() {
 	for _, host := range s.hosts {
 		known := make(map[string]presence.User)

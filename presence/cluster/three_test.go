@@ -90,9 +90,9 @@ func TestThreePodsOverRoutes(t *testing.T) {
 		return truth.Complete && len(dcs) == 2 && slices.Equal(dcs[1].Users, want)
 	})
 	r := pods[0].Report(t.Context())
-	// The bus keeps the order of each subject alone: the first known heartbeat of a pod can overtake
-	// another of its payloads, which then counts as repeated. On a slow machine, a reply that comes when
-	// its query has ended counts as unknown.
+	// The bus keeps the order of each subject alone: the first known heartbeat of a pod can
+	// overtake another of its payloads, which then counts as repeated. On a slow machine, a reply
+	// that comes when its query has ended counts as unknown.
 	r.Ignored.Repeated, r.Ignored.Unknown = 0, 0
 	if len(r.Pods) != 3 || !r.Ready || r.Pods[1].RoundTrip <= 0 || r.Ignored != (Ignored{}) {
 		t.Errorf("report: %+v", r)

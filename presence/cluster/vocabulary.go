@@ -47,7 +47,8 @@ type OnlineUser = query.OnlineUser
 // Call says whose connections are disconnected, or leave channels.
 type Call = message.Call
 
-// MaxListed is the maximum number of users that an answer about all users of a host, or of all its channels, lists.
+// MaxListed is the maximum number of users that an answer about all users of a host, or of all its
+// channels, lists.
 const MaxListed = query.MaxListed
 
 // MaxReason is the longest reason of a disconnect, in bytes.

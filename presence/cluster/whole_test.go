@@ -37,15 +37,15 @@ func (p *keeperPod) whole(host presence.HostName, complete func() bool) time.Dur
 	return -1
 }
 
-// A pod that starts, or hears others again after a cut, answers completely only when it has the changes
-// that were complete without it.
+// A pod that starts, or hears others again after a cut, answers completely only when it has the
+// changes that were complete without it.
 func TestPodIsCompleteOnlyWithWhatOthersCompleted(t *testing.T) {
 	tests := map[string]struct {
 		clocks [3]time.Duration // wall clocks of the pods
 		away   func(net *simNet, pods []*keeperPod)
 		back   func(net *simNet, pods []*keeperPod)
-		// unaware is set if the pod does not miss the others. Its answers are incomplete because they do
-		// not reply.
+		// unaware is set if the pod does not miss the others. Its answers are incomplete because
+		// they do not reply.
 		unaware bool
 	}{
 		"it starts": {
@@ -136,8 +136,8 @@ func TestPodIsCompleteOnlyWithWhatOthersCompleted(t *testing.T) {
 	}
 }
 
-// Around the silence after which a pod counts as ended, the two sides of a cut do not agree on whether it
-// was long enough.
+// Around the silence after which a pod counts as ended, the two sides of a cut do not agree on
+// whether it was long enough.
 func TestPodIsCompleteOnlyWithWhatOthersCompletedInAShortCut(t *testing.T) {
 	missed := 0
 	for length := 3500 * time.Millisecond; length < 7*time.Second; length += 100 * time.Millisecond {
@@ -251,9 +251,9 @@ func TestPodsAreWholeInTheEnd(t *testing.T) {
 	}
 }
 
-// A pod counts as crashed, and is back on the other side of the next cut, with the third pod of the data
-// center. That one does not serve the host. Now the pod that was a majority with it counts as crashed, and
-// its complete changes hold.
+// A pod counts as crashed, and is back on the other side of the next cut, with the third pod of the
+// data center. That one does not serve the host. Now the pod that was a majority with it counts as
+// crashed, and its complete changes hold.
 func TestCompleteChangeHoldsWhenTheMajorityMovesToTheOtherSide(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net, pods := keepersOf(t, 1, "eu", "eu", "eu")

@@ -22,8 +22,8 @@ type still struct {
 }
 
 // animate makes one animated PNG of pictures of one size, which repeats forever
-// (https://www.w3.org/TR/png-3/#apng-frame-based-animation). It has the 256 most frequent colors, and of
-// each picture only the rectangle that differs from the one before.
+// (https://www.w3.org/TR/png-3/#apng-frame-based-animation). It has the 256 most frequent colors,
+// and of each picture only the rectangle that differs from the one before.
 func animate(t *testing.T, stills []still) []byte {
 	t.Helper()
 	images := make([]*image.RGBA, len(stills))

@@ -161,8 +161,8 @@ func (p page) waitForMember(user string, there bool) {
 		fmt.Sprintf(`!!document.querySelector('[data-testid=members] [data-user=%q]') === %t`, user, there))
 }
 
-// TestClusterEndsWithoutItsButtons takes the port of the buttons, so that their server ends at once. The end of the test
-// checks that Ctrl-C ends the pods.
+// TestClusterEndsWithoutItsButtons takes the port of the buttons, so that their server ends at
+// once. The end of the test checks that Ctrl-C ends the pods.
 func TestClusterEndsWithoutItsButtons(t *testing.T) {
 	ports := freePorts(t)
 	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "localhost:"+ports[9])

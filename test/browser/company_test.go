@@ -7,7 +7,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// Without a fragment, the demo opens in company; the panel of the backend sends, assigns and disconnects.
+// Without a fragment, the demo opens in company; the panel of the backend sends, assigns and
+// disconnects.
 func TestDemoOpensInCompany(t *testing.T) {
 	d := startDemo(t, false)
 	browser := newBrowser(t)
@@ -21,7 +22,8 @@ func TestDemoOpensInCompany(t *testing.T) {
 	p.click("send-salesRoom")
 	p.waitFor("an answer", `document.querySelector('[data-testid="lines-salesRoom"] [data-from="dot"]')`)
 
-	// Another tab of the browser brings no bots of its own. It gets the welcome of those that are there.
+	// Another tab of the browser brings no bots of its own. It gets the welcome of those that are
+	// there.
 	second := open(t, browser, d.url+"/?second")
 	second.waitForMembers("salesRoom", "ada", "dot", "pip")
 	grace := open(t, browser, d.url+"/?third#name=Grace&join=salesRoom")
@@ -69,7 +71,8 @@ func (p page) choose(id, option string) {
 	})()`, id, option))
 }
 
-// Sixty members fit: the channel has columns and scrolls. On a phone, its head stacks and the panel of the backend is folded.
+// Sixty members fit: the channel has columns and scrolls. On a phone, its head stacks and the panel
+// of the backend is folded.
 func TestDemoFitsSixtyMembers(t *testing.T) {
 	d := startDemo(t, false)
 	browser := newBrowser(t)

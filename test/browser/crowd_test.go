@@ -12,8 +12,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// TestConsoleOfACrowd opens the console of a pod with 5,000 connections in 500 channels. Its lists stay
-// as short as with few, and the page does not grow while it is open.
+// TestConsoleOfACrowd opens the console of a pod with 5,000 connections in 500 channels. Its lists
+// stay as short as with few, and the page does not grow while it is open.
 func TestConsoleOfACrowd(t *testing.T) {
 	const channels = 500
 	const conns = 5100 // a plugin that is busy refuses some

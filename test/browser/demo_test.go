@@ -170,7 +170,8 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// The page shows that nothing gets through while a plugin refuses or fails, and that the sender is told.
+// The page shows that nothing gets through while a plugin refuses or fails, and that the sender is
+// told.
 func TestDemoOfPluginsThatRefuseAndFail(t *testing.T) {
 	d := startDemo(t, false)
 	browser := newBrowser(t)

@@ -34,7 +34,8 @@ func startEcho(t *testing.T) string {
 	}
 	_, port, _ := net.SplitHostPort(loopback.AddressFor(t))
 	_, own, _ := net.SplitHostPort(loopback.AddressFor(t))
-	// npm ci has not run in the folder of the example: the backend runs beside the packages of the tests.
+	// npm ci has not run in the folder of the example: the backend runs beside the packages of the
+	// tests.
 	code, err := os.ReadFile(filepath.Join(example, "backend.mjs"))
 	if err != nil {
 		t.Fatal(err)

@@ -24,8 +24,9 @@ const toast = (text) => logged.push(text);
 export default function Toasts() {
 `
 
-// checkGuide makes the project of docs/clients.md from the files that the page shows, lets Vite serve it
-// for development, and does what the page says. The page of the package's README is beside it.
+// checkGuide makes the project of docs/clients.md from the files that the page shows, lets Vite
+// serve it for development, and does what the page says. The page of the package's README is beside
+// it.
 func checkGuide(t *testing.T, d demo, browser context.Context, installed string) {
 	project := newProject(t, installed, "testdata/vite", "react", "react-dom", "vite", "@vitejs/plugin-react")
 	config := snippets(t, "docs/clients.md", "js")[0]

@@ -15,8 +15,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// checkHooks builds testdata/hooks with a version of React, in strict mode and for development, and lets
-// Rollcall's own site serve it.
+// checkHooks builds testdata/hooks with a version of React, in strict mode and for development, and
+// lets Rollcall's own site serve it.
 func checkHooks(t *testing.T, d demo, browser context.Context, installed, version, folder string) {
 	project := newProject(t, installed, "testdata/hooks", "react="+folder, "react-dom="+folder)
 	cmd := exec.Command("node", filepath.Join(packages(t), "vite/bin/vite.js"), "build", "--mode", "development")

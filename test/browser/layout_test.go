@@ -105,8 +105,8 @@ func save(t *testing.T, name string, picture []byte) {
 	}
 }
 
-// TestPicture makes the moving picture of the README, docs/images/demo.png, with the address of make
-// run: Ada's page while Grace comes, talks and goes.
+// TestPicture makes the moving picture of the README, docs/images/demo.png, with the address of
+// make run: Ada's page while Grace comes, talks and goes.
 func TestPicture(t *testing.T) {
 	d := startDemo(t, false)
 	const address = "http://localhost:8080"

@@ -70,8 +70,8 @@ func install(t *testing.T, archive string) string {
 	return project
 }
 
-// newProject copies an installed project, with a folder of files, and links packages of the tests into
-// it: name, or name=folder if the package is in a folder of its own.
+// newProject copies an installed project, with a folder of files, and links packages of the tests
+// into it: name, or name=folder if the package is in a folder of its own.
 func newProject(t *testing.T, installed, files string, names ...string) string {
 	t.Helper()
 	project := t.TempDir()

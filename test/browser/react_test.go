@@ -39,8 +39,8 @@ func bundle(t *testing.T, file string) string {
 	return script.String()
 }
 
-// TestTwoComponentsOnOneChannel mounts, unmounts and mounts again: each component sees what it asked
-// for, and one that leaves takes nothing from the other.
+// TestTwoComponentsOnOneChannel mounts, unmounts and mounts again: each component sees what it
+// asked for, and one that leaves takes nothing from the other.
 func TestTwoComponentsOnOneChannel(t *testing.T) {
 	d := startDemo(t, false)
 	p := openBlank(t, newBrowser(t), d.url)

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestDockerfileSaysWhereItsFilesAreFrom: "make dist" writes the binaries alone, so the comment has the commands that make
-// the rest of what the image copies from bin/dist.
+// TestDockerfileSaysWhereItsFilesAreFrom: "make dist" writes the binaries alone, so the comment has
+// the commands that make the rest of what the image copies from bin/dist.
 func TestDockerfileSaysWhereItsFilesAreFrom(t *testing.T) {
 	text, err := os.ReadFile("../../packaging/Dockerfile")
 	if err != nil {

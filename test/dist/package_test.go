@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// enclose runs machine in namespaces and a control group of its own: systemd ends what is in the groups of its units. The
-// arguments are machine, the package, an empty folder and supervised.
+// enclose runs machine in namespaces and a control group of its own: systemd ends what is in the
+// groups of its units. The arguments are machine, the package, an empty folder and supervised.
 const enclose = `
 set -eu
 mount -t tmpfs tmpfs "$3"
@@ -25,8 +25,8 @@ mkdir "$group"
 until find "$group" -depth -type d -exec rmdir {} +; do sleep 0.1; done # until its last process has ended
 `
 
-// machine boots systemd over a copy of the whole file system that nothing else sees, and runs the script supervised there.
-// systemd starts no unit of this machine.
+// machine boots systemd over a copy of the whole file system that nothing else sees, and runs the
+// script supervised there. systemd starts no unit of this machine.
 const machine = `
 mount -t overlay overlay -o "lowerdir=/,upperdir=$2/upper,workdir=$2/work" "$2/root"
 cp "$1" "$2/root/package.deb"
@@ -47,7 +47,8 @@ umount --lazy mnt
 exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --unit=multi-user.target </dev/null >/dev/null 2>&1 3>&- 4>&-
 `
 
-// supervised installs the package, and does with it what its supervisor and administrators do. It prints what they see.
+// supervised installs the package, and does with it what its supervisor and administrators do. It
+// prints what they see.
 const supervised = `
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 trap '/poweroff --force --force --no-sync' EXIT

@@ -87,8 +87,8 @@ func (b *backends) shell(script string) *exec.Cmd {
 	return cmd
 }
 
-// start runs the last command of the block with a text, or another one in its place, in place of the
-// shell, so that it gets the signal to end.
+// start runs the last command of the block with a text, or another one in its place, in place of
+// the shell, so that it gets the signal to end.
 func (b *backends) start(t *testing.T, with, instead string, ready func() error) *process.Buffer {
 	t.Helper()
 	script := b.block(t, "sh", with).text
@@ -168,8 +168,8 @@ func TestBackends(t *testing.T) {
 // follow does what the page says, with a websocket in place of the page in a browser.
 func (b *backends) follow(t *testing.T, out *process.Buffer) {
 	t.Helper()
-	// Of a channel that is joined earlier, the backend gets channel.state instead of channel.occupied.
-	// The threads of Python write into one another's lines.
+	// Of a channel that is joined earlier, the backend gets channel.state instead of
+	// channel.occupied. The threads of Python write into one another's lines.
 	saidTimes(t, out, "epoch.complete", presence.Shards)
 	site := "http://" + b.addr
 	status, token := b.ask(t, http.MethodGet, site+"/api/token?user=ada", "", nil)

@@ -107,7 +107,8 @@ func (s *server) enter(t *testing.T, clients []string) {
 				c.expect(t, "joined")
 			}
 		}
-		// Reading answers pings: the commands of a page can take longer than a client may be silent.
+		// Reading answers pings: the commands of a page can take longer than a client may be
+		// silent.
 		_ = c.ws.SetReadDeadline(time.Time{})
 		go func() { // ends with the connection, which the cleanup closes
 			for {

@@ -73,8 +73,8 @@ func (d *deployment) script(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// command passes a command for a pod to the script, and waits until web-1 misses that pod and can be
-// made to forget it.
+// command passes a command for a pod to the script, and waits until web-1 misses that pod and can
+// be made to forget it.
 func (s *server) command(t *testing.T, args ...string) {
 	t.Helper()
 	if len(args) != 2 || s == nil || s.pods[args[1]] == nil {

@@ -38,7 +38,8 @@
 //
 //	<!-- test: pusher -->
 //
-// does so for Pusher's protocol. SIGNATURE stands for the right one, and texts of errors may differ.
+// does so for Pusher's protocol. SIGNATURE stands for the right one, and texts of errors may
+// differ.
 //
 //	<!-- test: error TEXT -->
 //

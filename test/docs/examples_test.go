@@ -143,8 +143,8 @@ func (p page) howToRun(t *testing.T, o order) howToRun {
 	return how
 }
 
-// varying matches times, IDs of connections, numbers, with a unit of time, and hashes. Column widths depend
-// on them.
+// varying matches times, IDs of connections, numbers, with a unit of time, and hashes. Column
+// widths depend on them.
 var varying = regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+Z|[0-9a-f]{64}|[A-Za-z0-9_-]{22}|\b[0-9]+(\.[0-9]+)?(µs|ms|s)?\b| {2,}`)
 
 // compare compares output with a block.

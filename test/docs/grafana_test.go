@@ -79,8 +79,9 @@ func (s *server) scrape(t *testing.T) metrics {
 	return m
 }
 
-// evaluate returns the number of series that Prometheus would show for an expression of a known form, after
-// two scrapes. A rate needs a series in both scrapes, and a quantile an observation between them.
+// evaluate returns the number of series that Prometheus would show for an expression of a known
+// form, after two scrapes. A rate needs a series in both scrapes, and a quantile an observation
+// between them.
 func evaluate(expr string, before, after metrics) (series int, err error) {
 	if m := plainForm.FindStringSubmatch(expr); m != nil {
 		return len(groups(after[m[2]], m[1])), nil
@@ -114,7 +115,8 @@ func both(name string, before, after metrics) map[string]float64 {
 	return found
 }
 
-// groups groups series by the named labels. A series without a label has it empty, as in Prometheus.
+// groups groups series by the named labels. A series without a label has it empty, as in
+// Prometheus.
 func groups(series map[string]float64, by string) map[string]bool {
 	found := make(map[string]bool)
 	for labels := range series {

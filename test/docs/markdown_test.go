@@ -43,8 +43,8 @@ var (
 	inlineCode  = regexp.MustCompile("`[^`]*`")
 )
 
-// pages reads README.md, the other pages at the root, those in docs and its folders, examples, clients
-// and the SDKs of plugins.
+// pages reads README.md, the other pages at the root, those in docs and its folders, examples,
+// clients and the SDKs of plugins.
 func pages(t *testing.T) []page {
 	t.Helper()
 	var names []string

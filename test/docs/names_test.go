@@ -238,8 +238,8 @@ func described(t *testing.T, name string, codes []string) {
 	}
 }
 
-// TestStatusesAreDescribed compares the codes of each HTTP status in the tables for people with the list for
-// programs.
+// TestStatusesAreDescribed compares the codes of each HTTP status in the tables for people with the
+// list for programs.
 func TestStatusesAreDescribed(t *testing.T) {
 	want, got := map[string][]string{}, map[string][]string{}
 	for _, row := range statusRow.FindAllStringSubmatch(readFile(t, "docs/http-api.md"), -1) {

@@ -243,8 +243,8 @@ setTimeout(() => process.exit(1), 20_000).unref();
 	}
 }
 
-// TestPusherCodesAreDocumented covers the codes of close frames and of pusher:error, and the types of
-// refused subscriptions.
+// TestPusherCodesAreDocumented covers the codes of close frames and of pusher:error, and the types
+// of refused subscriptions.
 func TestPusherCodesAreDocumented(t *testing.T) {
 	code := regexp.MustCompile(`^(close|code)[A-Z]`)
 	kind := regexp.MustCompile(`^type[A-Z]`)

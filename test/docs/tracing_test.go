@@ -14,8 +14,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/process"
 )
 
-// Spans of endpoints, handshakes, questions and copies arrive at an OTLP collector that only Caddy's tracing
-// knows. The names of the documented spans are those.
+// Spans of endpoints, handshakes, questions and copies arrive at an OTLP collector that only
+// Caddy's tracing knows. The names of the documented spans are those.
 func TestSpansArriveAtACollector(t *testing.T) {
 	var (
 		mu       sync.Mutex

@@ -48,8 +48,8 @@ func auditApart(t *testing.T, pods deployment, grace time.Duration) (a *audit.Au
 	}
 }
 
-// TestScenarioAudit lets an audit watch a run with a kill, a cut and a rolling restart. It agrees with
-// the model of the test, which judges the same pods on another site.
+// TestScenarioAudit lets an audit watch a run with a kill, a cut and a rolling restart. It agrees
+// with the model of the test, which judges the same pods on another site.
 func TestScenarioAudit(t *testing.T) {
 	const grace = time.Second
 	scenario(t, func(t *testing.T) {

@@ -26,7 +26,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
-// TestAuditOverHTTPS audits a pod behind TLS without an end, reads its metrics, and stops it with Ctrl-C.
+// TestAuditOverHTTPS audits a pod behind TLS without an end, reads its metrics, and stops it with
+// Ctrl-C.
 func TestAuditOverHTTPS(t *testing.T) {
 	t.Parallel()
 	pods := deployAudited(t, 1)

@@ -101,9 +101,9 @@ func (p *pod) incarnation(t *testing.T) string {
 	return ""
 }
 
-// TestClusterChanges changes the cluster block of pods that run, again and again, while all pods are
-// asked. No complete answer lacks anybody, and nobody leaves in the eyes of a watcher. If only what is
-// between pods has changed, the pod stays the same incarnation.
+// TestClusterChanges changes the cluster block of pods that run, again and again, while all pods
+// are asked. No complete answer lacks anybody, and nobody leaves in the eyes of a watcher. If only
+// what is between pods has changed, the pod stays the same incarnation.
 func TestClusterChanges(t *testing.T) {
 	t.Parallel()
 	names := podNames(3, "eu-west")

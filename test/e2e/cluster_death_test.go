@@ -35,7 +35,8 @@ func startScene(t *testing.T, grace time.Duration) (s *scene, victim *pod, other
 	s = newScene(t, pods)
 	s.awaitViews(pods, s.members())
 	for _, p := range others {
-		// Under the load, its own heartbeat can be late. Then it does not know which pods are alive.
+		// Under the load, its own heartbeat can be late. Then it does not know which pods are
+		// alive.
 		s.outlook.Begin(time.Now(), p.Pod, cluster.MayNameNone)
 		s.ask(p, s.outlook, 0)
 	}
@@ -110,8 +111,8 @@ func TestPausedPodUnderLoad(t *testing.T) {
 	s.outlook.End(resumed, victim.Pod, cluster.Absent)
 	s.outlook.End(resumed.Add(backAfter), victim.Pod, cluster.Unsure, cluster.MayMiss)
 	itself := cluster.NewOutlook(s.pods.names())
-	// Its own answers are right at once, or incomplete until the others have confirmed that they hear
-	// it, and name those that do not know yet that it is back.
+	// Its own answers are right at once, or incomplete until the others have confirmed that they
+	// hear it, and name those that do not know yet that it is back.
 	itself.Begin(resumed, victim.Pod, cluster.MayNameNone)
 	itself.End(resumed.Add(backAfter), victim.Pod, cluster.MayNameNone)
 	for _, p := range others {

@@ -142,8 +142,8 @@ func TestScenarioHalves(t *testing.T) {
 }
 
 // A pod of three that is killed counts as crashed, and answers are complete without it. The only
-// neighbor of a pod that is killed cannot know whether it is cut off, and answers incompletely until
-// the pod is back.
+// neighbor of a pod that is killed cannot know whether it is cut off, and answers incompletely
+// until the pod is back.
 func TestScenarioCrash(t *testing.T) {
 	t.Parallel()
 	t.Run("of a third", func(t *testing.T) {

@@ -16,7 +16,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// crowd are clients that come and go at random. Two have the same user, and every tenth is anonymous.
+// crowd are clients that come and go at random. Two have the same user, and every tenth is
+// anonymous.
 type crowd struct {
 	t       *testing.T
 	pods    deployment
@@ -111,7 +112,8 @@ func (g *guestClient) step(pods deployment) {
 	}
 }
 
-// rest stops the clients, and returns what is true then, as the receiver of docs/events.md keeps it.
+// rest stops the clients, and returns what is true then, as the receiver of docs/events.md keeps
+// it.
 func (c *crowd) rest() (want []string) {
 	close(c.stop)
 	c.running.Wait()
@@ -256,8 +258,8 @@ var eventFaults = []struct {
 	}},
 }
 
-// run lets new clients come and go during a fault, and compares what the receiver knows with what is
-// there whenever all is at rest.
+// run lets new clients come and go during a fault, and compares what the receiver knows with what
+// is there whenever all is at rest.
 func (s *eventScene) run(t *testing.T, clients int, fault func(t *testing.T, s *eventScene)) {
 	s.runs++
 	crowd := newCrowd(t, s.pods, fmt.Sprintf("run-%d", s.runs), clients)
@@ -271,8 +273,8 @@ func (s *eventScene) run(t *testing.T, clients int, fault func(t *testing.T, s *
 	t.Logf("right within %s, %d of %d clients, %d facts", time.Since(begin).Round(time.Millisecond), clientsOf(crowd), clients, len(want))
 }
 
-// TestScenarioEventsAreRightAtRest lets pods be killed, stopped, cut off and restarted while clients
-// come and go. Whenever all is at rest, the receiver of docs/events.md knows what is there.
+// TestScenarioEventsAreRightAtRest lets pods be killed, stopped, cut off and restarted while
+// clients come and go. Whenever all is at rest, the receiver of docs/events.md knows what is there.
 //
 // Runs follow each other in a deployment, so each also has to forget the clients of the one before.
 func TestScenarioEventsAreRightAtRest(t *testing.T) { //nolint:tparallel // its deployments follow each other

@@ -11,8 +11,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/cluster"
 )
 
-// complete reports whether the pod answers completely, and has all assignments that others have called
-// complete.
+// complete reports whether the pod answers completely, and has all assignments that others have
+// called complete.
 func (p *pod) complete() bool {
 	a, err := p.site.Do(http.MethodPost, "/message/users", `{"scope":"all","channel":"nobody","requireComplete":true}`, "X-Api-Key", apiKey)
 	if err != nil || a.Status != http.StatusOK {

@@ -12,8 +12,8 @@ import (
 )
 
 // Users of a pod that is restarted are away for a tenth of a second, and again when they come back
-// to it: as long as it starts, because it cannot know yet whether their tokens are revoked. In the eyes
-// of the watchers nobody has left.
+// to it: as long as it starts, because it cannot know yet whether their tokens are revoked. In the
+// eyes of the watchers nobody has left.
 func TestScenarioNobodyLeavesInARollingRestart(t *testing.T) {
 	const grace, long = 3 * time.Second, 2500 * time.Millisecond
 	scenario(t, func(t *testing.T) {

@@ -21,8 +21,8 @@ func (p *pod) forget(t *testing.T, name string) (string, error) {
 }
 
 // expectIncomplete checks for a while that each answer of the pods names exactly the missing pod.
-// Answers of the first 100 ms are not checked: equal requests share an answer for as long, so it can
-// be from before the pod was lost.
+// Answers of the first 100 ms are not checked: equal requests share an answer for as long, so it
+// can be from before the pod was lost.
 func expectIncomplete(t *testing.T, pods []*pod, missing *pod, period time.Duration) {
 	t.Helper()
 	const shared = 100 * time.Millisecond

@@ -133,8 +133,8 @@ func (l *ledger) step(p *pod, user string, keep history.Reserve, joined func(p *
 	l.record.End(history.Write, o, keys...)
 }
 
-// recordRead reads. It returns false without a result, or if the pod has not joined afterwards: it may
-// have been stopped meanwhile.
+// recordRead reads. It returns false without a result, or if the pod has not joined afterwards: it
+// may have been stopped meanwhile.
 func (l *ledger) recordRead(kind history.Kind, p *pod, k history.Key, keep history.Reserve, joined func(p *pod) bool) bool {
 	call, ok := l.record.Begin(kind, keep, k)
 	if !ok {

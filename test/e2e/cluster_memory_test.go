@@ -18,8 +18,8 @@ import (
 // knownPods returns the pod's file of known pods.
 func (p *pod) knownPods() string { return filepath.Join(p.dir, "caddy", "rollcall", "cluster.db") }
 
-// A pod that was killed knows the pods of its last run, whatever its clock says. Without its file, it
-// starts as a new one.
+// A pod that was killed knows the pods of its last run, whatever its clock says. Without its file,
+// it starts as a new one.
 func TestPodsAreKnownAfterAKill(t *testing.T) {
 	t.Parallel()
 	d := deploy(t, podNames(1, "us-east-1", "eu-west-1"), "")

@@ -59,8 +59,8 @@ func TestPodsShowWhatPluginsMakeOfUsers(t *testing.T) {
 	reads(`"left":[`+masked+`}]`, "")
 }
 
-// The pod that takes a message asks the plugins about it, and no other pod does: the plugin replaces the
-// message by one that it would refuse.
+// The pod that takes a message asks the plugins about it, and no other pod does: the plugin
+// replaces the message by one that it would refuse.
 func TestOnePodAsksAboutAMessage(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "gate.wasm")
 	wat.Compile(t, file, wat.Edited(t, "../../caddymodule/testdata/plugins/gate.wat"))

@@ -89,8 +89,8 @@ func (r *rolling) awaitAll(t *testing.T, n int) {
 const (
 	// telling is how long a change may take to reach other pods.
 	telling = 250 * time.Millisecond
-	// reading is how long a snapshot of thousands, or what happens after it, may take to reach a client,
-	// while as many clients connect.
+	// reading is how long a snapshot of thousands, or what happens after it, may take to reach a
+	// client, while as many clients connect.
 	reading = 2 * time.Second
 )
 

@@ -160,8 +160,8 @@ func (p *pod) hears(other *pod) bool {
 	return false
 }
 
-// awaitComplete waits until each pod that runs has answered completely in every shape, asked after a
-// time.
+// awaitComplete waits until each pod that runs has answered completely in every shape, asked after
+// a time.
 func (s *stage) awaitComplete(begin time.Time) {
 	s.t.Helper()
 	ws.Poll(s.t, ws.Patience, func() error {
@@ -174,8 +174,8 @@ func (s *stage) awaitComplete(begin time.Time) {
 	})
 }
 
-// within fails the test if the answers of each pod that runs are not complete again a time after the
-// event.
+// within fails the test if the answers of each pod that runs are not complete again a time after
+// the event.
 func (s *stage) within(event time.Time, most time.Duration) {
 	s.t.Helper()
 	late := event.Add(most)

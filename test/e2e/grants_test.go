@@ -24,8 +24,8 @@ const grantRules = `channels {
 	quiet lobby-* news-*
 }`
 
-// grantCase is one row of the table: who may do what in a channel. An answer is "yes", or the code and a
-// part of the message of the error.
+// grantCase is one row of the table: who may do what in a channel. An answer is "yes", or the code
+// and a part of the message of the error.
 type grantCase struct {
 	name     string
 	channel  string // %s is the user, or a number without a user
@@ -185,8 +185,8 @@ func (c grantClient) watch(t *testing.T, channel, want string) {
 	c.ask(t, "join with presence", fmt.Sprintf(`{"type":"join","channel":%q,"presence":"list"}`, channel), want)
 }
 
-// send sends a message, which the other listener receives if it is accepted. The test then sends one
-// to it from the backend, so that a refused message would come first.
+// send sends a message, which the other listener receives if it is accepted. The test then sends
+// one to it from the backend, so that a refused message would come first.
 func (c grantClient) send(t *testing.T, channel, want string, p *pod, other grantClient) {
 	t.Helper()
 	c.ask(t, "send", fmt.Sprintf(`{"type":"send","channels":[%q],"message":{"by":"client"}}`, channel), want)
@@ -249,8 +249,8 @@ func authorizeOption(t *testing.T) string {
 	return "\nauthorize " + server.URL + "/may-join {\n\tsecret 0123456789abcdef\n}"
 }
 
-// The answers that a pod keeps are forgotten on all pods when removeuser is asked of one, also for users
-// without assignments.
+// The answers that a pod keeps are forgotten on all pods when removeuser is asked of one, also for
+// users without assignments.
 func TestRemoveuserForgetsAnswers(t *testing.T) {
 	var allow atomic.Bool
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -286,8 +286,8 @@ func TestRemoveuserForgetsAnswers(t *testing.T) {
 	}
 }
 
-// The table: pattern, login, source and permission, and what they mean for a join, a join with presence, a
-// message and a connection that is there when something changes.
+// The table: pattern, login, source and permission, and what they mean for a join, a join with
+// presence, a message and a connection that is there when something changes.
 func TestWhoMayJoin(t *testing.T) {
 	asked := authorizeOption(t)
 	d := deploy(t, podNames(1, "us-east-1", "eu-west-1"), grantRules+asked)
@@ -373,7 +373,8 @@ func (tt grantCase) end(t *testing.T, c grantClient, channel, user, number strin
 	c.send(t, channel, then(tt.sendThen, tt.send), there, witness)
 }
 
-// checkGrantsAfterReload reloads both pods with rules that take a channel away and open another one.
+// checkGrantsAfterReload reloads both pods with rules that take a channel away and open another
+// one.
 func checkGrantsAfterReload(t *testing.T, d deployment, asked string) {
 	type listener struct {
 		grantClient

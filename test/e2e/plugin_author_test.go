@@ -47,7 +47,8 @@ func TestPluginAuthorsPath(t *testing.T) { //nolint:tparallel // its compilers w
 				t.Errorf("with a configuration: %s, want anonymous", got)
 			}
 
-			// Compilers can take longer than clients may be silent, so both versions are there before.
+			// Compilers can take longer than clients may be silent, so both versions are there
+			// before.
 			first := a.read(t, "plugin.wasm")
 			a.replace(t, lang.source)
 			a.run(t, readme.commands[0])

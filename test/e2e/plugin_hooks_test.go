@@ -10,8 +10,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins/sdk"
 )
 
-// TestNewWritesTheHooksThatAreAskedFor builds projects with all hooks, and in C with each hook alone.
-// The cases that come with a project must pass as they are.
+// TestNewWritesTheHooksThatAreAskedFor builds projects with all hooks, and in C with each hook
+// alone. The cases that come with a project must pass as they are.
 func TestNewWritesTheHooksThatAreAskedFor(t *testing.T) { //nolint:tparallel // its compilers would slow tests that watch the time
 	type project struct{ lang, hooks string }
 	projects := []project{

@@ -9,8 +9,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/wat"
 )
 
-// buildLimiter builds a plugin that refuses the messages of a host after the third, for a day. Versions
-// do the same.
+// buildLimiter builds a plugin that refuses the messages of a host after the third, for a day.
+// Versions do the same.
 func buildLimiter(t *testing.T, file string, version int) {
 	t.Helper()
 	wat.Compile(t, file, `(module
@@ -25,8 +25,8 @@ func buildLimiter(t *testing.T, file string, version int) {
 			(i64.extend_i32_u (i64.gt_s (call $kv_add (i32.const 16) (i32.const 8) (i64.const 1) (i64.const 86400000)) (i64.const 3)))))`)
 }
 
-// What a plugin stores outlives reloads, another file and another plugin_memory, and ends when the plugin or
-// the host leaves the configuration.
+// What a plugin stores outlives reloads, another file and another plugin_memory, and ends when the
+// plugin or the host leaves the configuration.
 func TestWhatAPluginStoresOutlivesReloads(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "limit.wasm")
 	buildLimiter(t, file, 1)

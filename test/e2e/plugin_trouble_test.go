@@ -128,7 +128,8 @@ func answer(conn *websocket.Conn, frame string) (got answered, err error) {
 	return got, conn.ReadJSON(&got)
 }
 
-// Messages that crash a plugin stop no join and no login, although the same plugin decides about them.
+// Messages that crash a plugin stop no join and no login, although the same plugin decides about
+// them.
 func TestMessagesThatCrashAPluginStopNoJoin(t *testing.T) {
 	p := troubled(t, "")
 	l := &load{ended: make(chan struct{})}

@@ -29,11 +29,11 @@ func crowdOf(p *process, channel string, n int, pusher bool) job {
 	return j
 }
 
-// TestT35IdleConnections compares the heap that idle connections of both protocols take. What else a
-// process keeps varies by some percent and only adds to it, so the least of several processes counts, of
-// the heap before the crowd and of the heap with it. The resident set is left out, as it varies by a
-// quarter between equal processes (see TestMemoryOfIdleConnections), and so are stacks: the number of
-// goroutines shows whether a connection has one.
+// TestT35IdleConnections compares the heap that idle connections of both protocols take. What else
+// a process keeps varies by some percent and only adds to it, so the least of several processes
+// counts, of the heap before the crowd and of the heap with it. The resident set is left out, as it
+// varies by a quarter between equal processes (see TestMemoryOfIdleConnections), and so are stacks:
+// the number of goroutines shows whether a connection has one.
 func TestT35IdleConnections(t *testing.T) {
 	const attempts = 5
 	empty, full := 0, make(map[bool]int)
@@ -56,7 +56,8 @@ func TestT35IdleConnections(t *testing.T) {
 	t.Errorf("idle connections of Pusher's protocol take more than %.1f times what native ones take, or the measurement is wrong", mostOfNative)
 }
 
-// heapOfIdle returns how many bytes of heap a process uses before it has idle connections, and with them.
+// heapOfIdle returns how many bytes of heap a process uses before it has idle connections, and with
+// them.
 func heapOfIdle(t *testing.T, pusher bool) (before, with int) {
 	t.Helper()
 	p := start(t, pusherSetup)
@@ -80,8 +81,8 @@ func heapOfIdle(t *testing.T, pusher bool) (before, with int) {
 	return before, with
 }
 
-// TestT35FanOut compares the CPU time of messages to 5,000 listeners of either protocol. Other work on
-// the machine only adds to it, so the least of several measurements counts.
+// TestT35FanOut compares the CPU time of messages to 5,000 listeners of either protocol. Other work
+// on the machine only adds to it, so the least of several measurements counts.
 func TestT35FanOut(t *testing.T) {
 	const listeners, messages, attempts = 5000, 150, 8
 	p := start(t, pusherSetup)

@@ -58,8 +58,8 @@ func (p *pod) handshake(raw string) (conn *websocket.Conn, status int) {
 	return nil, 0
 }
 
-// A token that was revoked while a pod was down is refused there from the first handshake on, however
-// the client shows it. Connections without a token do not wait.
+// A token that was revoked while a pod was down is refused there from the first handshake on,
+// however the client shows it. Connections without a token do not wait.
 func TestRevokedWhileThePodIsDown(t *testing.T) {
 	for name, how := range map[string]syscall.Signal{"stopped": syscall.SIGTERM, "killed": syscall.SIGKILL} {
 		t.Run(name, func(t *testing.T) {
@@ -178,8 +178,8 @@ func TestRevokedWhileThePodIsPaused(t *testing.T) {
 	}
 }
 
-// Clocks of pods that are hours apart change nothing on a pod whose clock is right, whichever pod gets
-// the call.
+// Clocks of pods that are hours apart change nothing on a pod whose clock is right, whichever pod
+// gets the call.
 func TestRevokeWithClocksHoursApart(t *testing.T) {
 	d := deployWithClocks(t, []time.Duration{-3 * time.Hour, 0, 3 * time.Hour})
 	right := d[1]

@@ -21,8 +21,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// atOnce is the maximum time that a client may wait for its close frame on a busy machine: half the grace
-// period and the shutdown delay, after which clients would be told if something waited for them.
+// atOnce is the maximum time that a client may wait for its close frame on a busy machine: half the
+// grace period and the shutdown delay, after which clients would be told if something waited for
+// them.
 const atOnce = 5 * time.Second
 
 // stopsVariable has the number of stops in each cell of the table, instead of stopsByDefault.

@@ -8,9 +8,10 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/description"
 )
 
-// TestEverythingIsDescribed calls each endpoint, and sends and receives each type of frame. Package ws
-// compares them with docs/openapi.yaml and docs/asyncapi.yaml, here as in all tests; an operation or a
-// message of these files that does not occur here is one that Rollcall does not have.
+// TestEverythingIsDescribed calls each endpoint, and sends and receives each type of frame. Package
+// ws compares them with docs/openapi.yaml and docs/asyncapi.yaml, here as in all tests; an
+// operation or a message of these files that does not occur here is one that Rollcall does not
+// have.
 func TestEverythingIsDescribed(t *testing.T) {
 	load(t, portal(jwtOptions))
 	forgetAssignments(t, `[{"id":"USER_1"}]`)
@@ -53,8 +54,8 @@ func TestEverythingIsDescribed(t *testing.T) {
 	}
 }
 
-// TestSiteHasAnOpenAPIFileOfItsOwn checks that a site may answer the path of the description itself, unlike
-// that of an endpoint.
+// TestSiteHasAnOpenAPIFileOfItsOwn checks that a site may answer the path of the description
+// itself, unlike that of an endpoint.
 func TestSiteHasAnOpenAPIFileOfItsOwn(t *testing.T) {
 	load(t, caddyfile("", `http://portal.example.com:9080 {
 		handle /message/openapi.yaml {

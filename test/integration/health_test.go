@@ -19,7 +19,8 @@ func init() {
 	})
 }
 
-// lateApp is an app that Caddy starts before or after the others, and that asks for the health meanwhile.
+// lateApp is an app that Caddy starts before or after the others, and that asks for the health
+// meanwhile.
 type lateApp struct{}
 
 // healthOfLate is what the latest lateApp was answered.

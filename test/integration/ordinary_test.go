@@ -147,8 +147,8 @@ func here(t *testing.T, text string) string {
 			}
 		}
 	}
-	// The password of the page, hashed with the lowest cost: with the race detector and its own cost
-	// (14), a check takes longer than a request may.
+	// The password of the page, hashed with the lowest cost: with the race detector and its own
+	// cost (14), a check takes longer than a request may.
 	const hash = "$2a$04$mXrOLBC7e2ARRxT3FseAjOHpczxLa2Dnt5yKADdFyaGpbbVRi3GE."
 	text = regexp.MustCompile(`\$2a\$14\$\S+`).ReplaceAllLiteralString(text, hash)
 	return strings.NewReplacer("/srv/page", folder, "/srv/{args[0]}", folder, ":8081", ":9081",

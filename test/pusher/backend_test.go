@@ -15,8 +15,8 @@ import (
 // masterKey is the key of encrypted channels, as server libraries have it.
 const masterKey = "0123456789abcdef0123456789abcdef"
 
-// newBackend starts a backend that signs for the user that the query names, and serves the scripts of
-// pages. For the user eve, signatures are wrong.
+// newBackend starts a backend that signs for the user that the query names, and serves the scripts
+// of pages. For the user eve, signatures are wrong.
 func newBackend(t *testing.T) string {
 	t.Helper()
 	mux := http.NewServeMux()

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// balance forwards the connections of an address to the same port of other addresses, each to a random
-// one, until the test ends.
+// balance forwards the connections of an address to the same port of other addresses, each to a
+// random one, until the test ends.
 func balance(t *testing.T, address string, to []string, port string) {
 	t.Helper()
 	l, err := net.Listen("tcp", address)

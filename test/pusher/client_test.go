@@ -19,7 +19,8 @@ type client struct {
 	conn   *websocket.Conn
 	app    app
 	socket string // socket_id
-	// skipMembers leaves frames about members out of what is read: they come some time after a join.
+	// skipMembers leaves frames about members out of what is read: they come some time after a
+	// join.
 	skipMembers bool
 }
 
@@ -201,7 +202,8 @@ func (c *client) expectClose(t testing.TB, code int) (frames []frame) {
 	}
 }
 
-// subscribeFrame is a subscription of the channel: signed if it needs to be, with channel data or "".
+// subscribeFrame is a subscription of the channel: signed if it needs to be, with channel data or
+// "".
 func (c *client) subscribeFrame(channel, channelData string) string {
 	data := `{"channel":` + quote(channel)
 	if strings.HasPrefix(channel, "private-") || strings.HasPrefix(channel, "presence-") {

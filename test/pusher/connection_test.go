@@ -49,7 +49,8 @@ func TestT02KeyOfAnotherSite(t *testing.T) {
 	p.open(t).expectNothing(t)
 }
 
-// TestT05EveryFrameHasData sends what makes each kind of frame. All tests check the form of each frame that they read.
+// TestT05EveryFrameHasData sends what makes each kind of frame. All tests check the form of each
+// frame that they read.
 func TestT05EveryFrameHasData(t *testing.T) {
 	t.Parallel()
 	p := start(t, setup{pusher: "client_events", options: "channels {\ndefault anonymous\n}"})
@@ -210,7 +211,8 @@ func TestT08Versions(t *testing.T) {
 	}
 }
 
-// TestT10ClientThatAnswersOnlyNativePings stays. The websocket library answers pings while it reads.
+// TestT10ClientThatAnswersOnlyNativePings stays. The websocket library answers pings while it
+// reads.
 func TestT10ClientThatAnswersOnlyNativePings(t *testing.T) {
 	t.Parallel()
 	const timeout = time.Second

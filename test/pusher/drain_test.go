@@ -14,9 +14,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// TestT33Drain drains a pod with 1,000 clients, or as many as ROLLCALL_CROWD says. They come back to
-// the other pod with the fixed delays of pusher-js: never too many in one second, and nobody is removed.
-// They have arrived room by room.
+// TestT33Drain drains a pod with 1,000 clients, or as many as ROLLCALL_CROWD says. They come back
+// to the other pod with the fixed delays of pusher-js: never too many in one second, and nobody is
+// removed. They have arrived room by room.
 func TestT33Drain(t *testing.T) {
 	t.Parallel()
 	const (

@@ -15,8 +15,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/process"
 )
 
-// script is where JavaScript runs with pusher-js, Laravel Echo and testdata/clients.js: Node.js or a
-// page in Chromium.
+// script is where JavaScript runs with pusher-js, Laravel Echo and testdata/clients.js: Node.js or
+// a page in Chromium.
 type script struct {
 	t testing.TB
 	// evaluate returns the value of an expression as JSON. Promises are awaited.

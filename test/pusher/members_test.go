@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestT16MembersEqualTheModel lets 50 clients join and leave at random on three pods. After each step,
-// the members of a watcher on each pod, by pusher-js, equal the model.
+// TestT16MembersEqualTheModel lets 50 clients join and leave at random on three pods. After each
+// step, the members of a watcher on each pod, by pusher-js, equal the model.
 func TestT16MembersEqualTheModel(t *testing.T) {
 	t.Parallel()
 	const users, steps = 50, 60
@@ -28,7 +28,8 @@ func TestT16MembersEqualTheModel(t *testing.T) {
 	for i := range clients {
 		clients[i] = pods[i%len(pods)].open(t)
 	}
-	// A step changes several clients at once, on all pods: what is compared is where they come to rest.
+	// A step changes several clients at once, on all pods: what is compared is where they come to
+	// rest.
 	expect := func(step int) {
 		t.Helper()
 		want := strings.Join(slices.Sorted(maps.Keys(model)), ",")
@@ -63,8 +64,8 @@ func TestT16MembersEqualTheModel(t *testing.T) {
 	}
 }
 
-// TestT17UserInThreeTabs joins one user on three pods: it is added once, and removed once. A killed pod's
-// user is removed once.
+// TestT17UserInThreeTabs joins one user on three pods: it is added once, and removed once. A killed
+// pod's user is removed once.
 func TestT17UserInThreeTabs(t *testing.T) {
 	t.Parallel()
 	pods := deploy(t, 3, setup{options: "grace 1s"})

@@ -137,8 +137,8 @@ func TestT22NativeClientInOneChannel(t *testing.T) {
 	}
 }
 
-// expectMessage reads up to the next message, which must be in the channel and from the user; "" for
-// nobody.
+// expectMessage reads up to the next message, which must be in the channel and from the user; ""
+// for nobody.
 func expectMessage(t *testing.T, c *ws.Client, channel, message, user string) {
 	t.Helper()
 	for {

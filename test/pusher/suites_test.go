@@ -81,8 +81,8 @@ func runSuites(t *testing.T, pods int) {
 	t.Logf("pusher, %d pods: %s", pods, strings.TrimSpace(regexp.MustCompile(`\d+ passing.*`).FindString(remote)))
 }
 
-// buildSuite bundles the integration suite of pusher-js as its own package.json does, in a copy, and
-// returns the folder.
+// buildSuite bundles the integration suite of pusher-js as its own package.json does, in a copy,
+// and returns the folder.
 func buildSuite(t *testing.T) string {
 	t.Helper()
 	modules := packages(t, "ROLLCALL_PUSHER_NPM")

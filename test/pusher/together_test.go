@@ -12,9 +12,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// TestOneUserByThreeClients has Ada in a presence channel by pusher-js on the first pod, by Laravel Echo
-// on the second and by client.js on the third: she is one member everywhere. When the second pod is
-// killed, Ada stays, and Grace, who was only there, leaves once.
+// TestOneUserByThreeClients has Ada in a presence channel by pusher-js on the first pod, by Laravel
+// Echo on the second and by client.js on the third: she is one member everywhere. When the second
+// pod is killed, Ada stays, and Grace, who was only there, leaves once.
 func TestOneUserByThreeClients(t *testing.T) {
 	t.Parallel()
 	const channel = "presence-room"

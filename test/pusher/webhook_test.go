@@ -80,8 +80,8 @@ func (r *receiver) await(t *testing.T, name string) {
 	testkit.Eventually(t, "the webhook "+name, func() bool { return slices.Contains(r.names(), name) })
 }
 
-// TestT31WebhooksAreGenuine verifies the bodies with the server library, also of a receiver that gets
-// some events only.
+// TestT31WebhooksAreGenuine verifies the bodies with the server library, also of a receiver that
+// gets some events only.
 func TestT31WebhooksAreGenuine(t *testing.T) {
 	t.Parallel()
 	all, some := newReceiver(t), newReceiver(t)

@@ -47,8 +47,8 @@ func (r *receiver) inOrder(t *testing.T, channel string) []numbered {
 	return events
 }
 
-// TestT32ReceiverIsDown restarts Caddy while the receiver is down, for ROLLCALL_DOWN or 3 s. Every event
-// arrives, in order for each channel: seq grows by one, or the epoch is new.
+// TestT32ReceiverIsDown restarts Caddy while the receiver is down, for ROLLCALL_DOWN or 3 s. Every
+// event arrives, in order for each channel: seq grows by one, or the epoch is new.
 func TestT32ReceiverIsDown(t *testing.T) {
 	t.Parallel()
 	down := 3 * time.Second

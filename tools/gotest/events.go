@@ -28,8 +28,9 @@ type event struct {
 }
 
 // goTest runs "go test" with the arguments, shows its progress on w, and returns the counts. The
-// error is that of the command, also when a test failed. It leaves vet to "make vet", which has more
-// checks: "go test" would analyze all dependencies again, once without and once with the race detector.
+// error is that of the command, also when a test failed. It leaves vet to "make vet", which has
+// more checks: "go test" would analyze all dependencies again, once without and once with the race
+// detector.
 func goTest(w io.Writer, args []string) (counts, error) {
 	return readTest(w, exec.Command("go", append([]string{"test", "-json", "-vet=off"}, args...)...))
 }

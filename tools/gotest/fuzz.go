@@ -71,10 +71,11 @@ func fuzzAll(w io.Writer, time string, packages []string) (counts, error) {
 	return sum, errors.Join(failures...)
 }
 
-// build compiles the tests for fuzzing. One binary serves all targets: "go test -fuzz" would link it
-// again for each. "go test -fuzz" would also instrument all dependencies. The fuzzing worker reads
-// every counter of the binary after each input. With the counters of this module only, a target that
-// imports Caddy runs about ten times the inputs, and its dependencies need no second compilation.
+// build compiles the tests for fuzzing. One binary serves all targets: "go test -fuzz" would link
+// it again for each. "go test -fuzz" would also instrument all dependencies. The fuzzing worker
+// reads every counter of the binary after each input. With the counters of this module only, a
+// target that imports Caddy runs about ten times the inputs, and its dependencies need no second
+// compilation.
 func (s suite) build() error {
 	cmd := exec.Command("go", "test", "-c", "-vet=off", "-gcflags=./...=-d=libfuzzer", "-ldflags=-s -w",
 		"-o", s.binary, s.pkg)
@@ -85,9 +86,9 @@ func (s suite) build() error {
 	return nil
 }
 
-// fuzz runs one target as "go test -fuzz" does, with the inputs in the folder cache. It repeats a run
-// once that failed only because its time was over: in Go 1.26, the fuzzing coordinator can report its
-// own deadline as a failure of the target (golang/go#75804, fixed in Go 1.27).
+// fuzz runs one target as "go test -fuzz" does, with the inputs in the folder cache. It repeats a
+// run once that failed only because its time was over: in Go 1.26, the fuzzing coordinator can
+// report its own deadline as a failure of the target (golang/go#75804, fixed in Go 1.27).
 func (s suite) fuzz(w io.Writer, name, time, cache string) (counts, error) {
 	for attempt := 1; ; attempt++ {
 		var out bytes.Buffer
@@ -114,8 +115,8 @@ func onlyTimeWasOver(output string) bool {
 // declaration begins a fuzz target.
 var declaration = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
 
-// findSuites returns the packages whose tests declare fuzz targets. It returns an error if there are
-// none. It reads the files, because to ask the tests of all packages takes minutes.
+// findSuites returns the packages whose tests declare fuzz targets. It returns an error if there
+// are none. It reads the files, because to ask the tests of all packages takes minutes.
 func findSuites(packages []string) ([]suite, error) {
 	const format = "{{.ImportPath}}\t{{.Dir}}{{range .TestGoFiles}}\t{{.}}{{end}}{{range .XTestGoFiles}}\t{{.}}{{end}}"
 	out, err := goOutput(append([]string{"list", "-f", format}, packages...)...)

@@ -37,7 +37,8 @@ var prefixes = []struct {
 	{UserPrefix, ToUser},
 }
 
-// ParseChannel returns the traits of a channel. It returns an error if no channel can have the name.
+// ParseChannel returns the traits of a channel. It returns an error if no channel can have the
+// name.
 func ParseChannel(name string) (Traits, error) {
 	if err := checkChannel(name); err != nil {
 		return 0, err

@@ -25,9 +25,11 @@ type Config struct {
 	ClientEvents bool
 	// ClientEventsPerSecond is the maximum of one connection. Default: 10.
 	ClientEventsPerSecond float64
-	// ActivityTimeout is the pause after which clients send a ping, in whole seconds. Default: 120 s.
+	// ActivityTimeout is the pause after which clients send a ping, in whole seconds. Default: 120
+	// s.
 	ActivityTimeout time.Duration
-	// UserInfo is the maximum size of user_info in bytes of JSON, at most [presence.MaxInfo]. Default: 2048.
+	// UserInfo is the maximum size of user_info in bytes of JSON, at most [presence.MaxInfo].
+	// Default: 2048.
 	UserInfo int
 	// EventSize is the maximum size of an event's data in bytes. Default: 10 KiB.
 	EventSize int
@@ -68,8 +70,8 @@ func Defaults() Config {
 // App is one app: a tenant of the protocol.
 type App struct {
 	ID string
-	// Host is the host that has the app's channels and users. If it is the zero value, it is the host of
-	// the request.
+	// Host is the host that has the app's channels and users. If it is the zero value, it is the
+	// host of the request.
 	Host presence.HostName
 	Keys []Key // at least one; the first signs webhooks
 }
@@ -80,8 +82,8 @@ type Key struct {
 	Secret []byte // never logged
 }
 
-// ByKey returns the app that has the key; nil if there is none. It takes as long for an unknown key as
-// for a known one.
+// ByKey returns the app that has the key; nil if there is none. It takes as long for an unknown key
+// as for a known one.
 func (c *Config) ByKey(key string) *App {
 	var found *App
 	for i := range c.Apps {
@@ -92,8 +94,8 @@ func (c *Config) ByKey(key string) *App {
 	return found
 }
 
-// ByID returns the app with the ID; nil if there is none. It takes as long for an unknown ID as for a
-// known one.
+// ByID returns the app with the ID; nil if there is none. It takes as long for an unknown ID as for
+// a known one.
 func (c *Config) ByID(id string) *App {
 	var found *App
 	for i := range c.Apps {

@@ -8,7 +8,8 @@ const (
 	vectorSecret = "7ad3773142a6692b25b8"
 )
 
-// config returns a configuration with the app of the vectors, which has a second key, and with another app.
+// config returns a configuration with the app of the vectors, which has a second key, and with
+// another app.
 func config() (*Config, *App) {
 	c := Defaults()
 	c.Apps = []App{

@@ -23,7 +23,8 @@ type Request struct {
 	Body   []byte
 }
 
-// Params are the parameters of a query: their names in lower case and in order, with decoded values.
+// Params are the parameters of a query: their names in lower case and in order, with decoded
+// values.
 type Params []Param
 
 // Param is one parameter. The values of one that occurs several times are joined by commas.
@@ -44,8 +45,8 @@ func (p Params) Lookup(name string) (string, bool) {
 	return p[i].Value, true
 }
 
-// VerifyRequest checks the key, the time, the signature and the digest of a request, in that order. It
-// returns the parameters, which the signature covers.
+// VerifyRequest checks the key, the time, the signature and the digest of a request, in that order.
+// It returns the parameters, which the signature covers.
 func (a *App) VerifyRequest(r Request, now time.Time) (Params, error) {
 	params, err := ParseParams(r.Query)
 	if err != nil {
@@ -85,8 +86,8 @@ func checkTime(timestamp string, now time.Time) error {
 	return nil
 }
 
-// signedRequest reports whether the signature is that of the request, with one of the paths that libraries
-// sign.
+// signedRequest reports whether the signature is that of the request, with one of the paths that
+// libraries sign.
 func (k *Key) signedRequest(r Request, params Params) bool {
 	signature, text := params.Get("auth_signature"), params.signedText()
 	for _, path := range signedPaths(r.Path, r.Prefix) {
@@ -97,8 +98,8 @@ func (k *Key) signedRequest(r Request, params Params) bool {
 	return false
 }
 
-// signedPaths returns the forms of a path that libraries sign: some sign names unescaped that HTTP clients
-// escape, and PHP signs without the prefix.
+// signedPaths returns the forms of a path that libraries sign: some sign names unescaped that HTTP
+// clients escape, and PHP signs without the prefix.
 func signedPaths(path, prefix string) []string {
 	paths := []string{path}
 	if decoded, err := url.PathUnescape(path); err == nil && decoded != path {
@@ -159,8 +160,8 @@ func ParseParams(query string) (Params, error) {
 	return joined, nil
 }
 
-// withoutIndex returns the name of a parameter without the brackets of an array's element: a for a[] and
-// for PHP's a[0].
+// withoutIndex returns the name of a parameter without the brackets of an array's element: a for
+// a[] and for PHP's a[0].
 func withoutIndex(name string) string {
 	open := strings.IndexByte(name, '[')
 	if open <= 0 || name[len(name)-1] != ']' {

@@ -43,8 +43,8 @@ func flipped(c byte) string {
 	return "0"
 }
 
-// signedQuery returns a query with a signature of the method, the path and the text of the parameters, which
-// are sent as query.
+// signedQuery returns a query with a signature of the method, the path and the text of the
+// parameters, which are sent as query.
 func signedQuery(a *App, method, path, text, query string) string {
 	return query + "&auth_signature=" + a.Keys[0].Sign([]byte(method+"\n"+path+"\n"+text))
 }
@@ -133,8 +133,8 @@ func TestVerifyRequestSignsTheMethod(t *testing.T) {
 	}
 }
 
-// FuzzVerifyRequest checks that no query is accepted with a signature of another request, and that one that
-// is signed properly is accepted (T34).
+// FuzzVerifyRequest checks that no query is accepted with a signature of another request, and that
+// one that is signed properly is accepted (T34).
 func FuzzVerifyRequest(f *testing.F) {
 	for _, query := range []string{
 		vectorQuery, "", "&", "=", "a[]=1&a[]=2", "a%5B0%5D=%2C", "%zz", "a=1;b=2", "[]=x", "A=1&a=2", "auth_signature=1&auth_signature=2",

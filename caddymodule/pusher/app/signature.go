@@ -34,9 +34,9 @@ func (k *Key) Sign(text []byte) string {
 // signed reports whether the signature is that of the text, in constant time.
 func (k *Key) signed(text, signature string) bool { return same(k.Sign([]byte(text)), signature) }
 
-// VerifySocket checks what a client presents to subscribe to a channel that needs a signature. channelData
-// is "" if there is none. The error is for the client: it says what had to be signed, and never the
-// right signature.
+// VerifySocket checks what a client presents to subscribe to a channel that needs a signature.
+// channelData is "" if there is none. The error is for the client: it says what had to be signed,
+// and never the right signature.
 func (c *Config) VerifySocket(a *App, socket SocketID, channel, channelData, auth string) error {
 	text := socket.String() + ":" + channel
 	if channelData != "" {

@@ -22,8 +22,8 @@ func NewSocketID() SocketID {
 	return SocketID{binary.NativeEndian.Uint32(p[:4]) & math.MaxInt32, binary.NativeEndian.Uint32(p[4:]) & math.MaxInt32}
 }
 
-// ParseSocketID decodes digits, a dot and digits. Numbers that no connection has are no error: the result is
-// then the ID of no connection.
+// ParseSocketID decodes digits, a dot and digits. Numbers that no connection has are no error: the
+// result is then the ID of no connection.
 func ParseSocketID(text string) (SocketID, error) {
 	a, b, found := strings.Cut(text, ".")
 	if !found || !digits(a) || !digits(b) {
@@ -59,8 +59,8 @@ func (id SocketID) Append(b []byte) []byte {
 	return strconv.AppendUint(b, uint64(id.b), 10)
 }
 
-// ConnID returns the ID of the connection with that SocketID. It is derived, so that pods need not exchange
-// which connection has which name.
+// ConnID returns the ID of the connection with that SocketID. It is derived, so that pods need not
+// exchange which connection has which name.
 func ConnID(id SocketID) presence.ID {
 	sum := sha256.Sum256(id.Append([]byte("rollcall socket_id")))
 	return presence.ID(sum[:16])

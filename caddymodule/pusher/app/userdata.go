@@ -28,7 +28,8 @@ func (c *Config) ParseUser(userData string) (User, error) {
 	return c.parse("user_data", "id", userData)
 }
 
-// parse decodes an object with the ID under the given key. what is the name of the object in errors.
+// parse decodes an object with the ID under the given key. what is the name of the object in
+// errors.
 func (c *Config) parse(what, idKey, text string) (User, error) {
 	o, ok := rawjson.Open([]byte(text))
 	if !ok || !utf8.ValidString(text) {

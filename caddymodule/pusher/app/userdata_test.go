@@ -87,7 +87,8 @@ func TestParseUser(t *testing.T) {
 	}
 }
 
-// FuzzParseMember checks that a member has an ID that presence accepts, and the bytes of its info (T34).
+// FuzzParseMember checks that a member has an ID that presence accepts, and the bytes of its info
+// (T34).
 func FuzzParseMember(f *testing.F) {
 	for _, data := range []string{channelData, `{"user_id":"\u0061","user_info":[ 1 ]}`, `{"user_id":-0}`, `{"user_id":1,"user_info":{"email":"\ud800"}}`, `{}`, `[]`} {
 		f.Add(data)

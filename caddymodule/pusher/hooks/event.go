@@ -31,8 +31,8 @@ type Event struct {
 // Client is what a client has sent.
 type Client struct{ Event, Data, SocketID string }
 
-// Number puts the events of a channel in order. A receiver that drops an event whose epoch and seq are
-// not greater than the greatest of the channel is right at the end.
+// Number puts the events of a channel in order. A receiver that drops an event whose epoch and seq
+// are not greater than the greatest of the channel is right at the end.
 type Number struct {
 	Epoch uint64
 	Seq   uint64 // grows by one, from 1 in each epoch

@@ -63,7 +63,8 @@ type counts struct {
 // append appends the object of the attributes to b.
 func (c *counts) append(b []byte) []byte { return append(c.appendMembers(append(b, '{')), '}') }
 
-// appendMembers appends the members of the object to b, which ends with the brace or another member.
+// appendMembers appends the members of the object to b, which ends with the brace or another
+// member.
 func (c *counts) appendMembers(b []byte) []byte {
 	member := func(name string) {
 		if b[len(b)-1] != '{' {
@@ -108,8 +109,8 @@ func (s *Server) attributesOfBatch(ctx context.Context, q *request, batch []even
 	return s.count(ctx, q, channelsOf(batch), wants, list)
 }
 
-// count sets the attributes of channels. It asks about all of them at the same time, so that pods that
-// do not reply cost their timeout once.
+// count sets the attributes of channels. It asks about all of them at the same time, so that pods
+// that do not reply cost their timeout once.
 func (s *Server) count(ctx context.Context, q *request, channels []string, wants []attributes, list []counts) cluster.Truth {
 	var (
 		all    sync.WaitGroup

@@ -11,8 +11,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// cache returns the last event of a cache channel as JSON; null if there is none, or if the channel is
-// hidden.
+// cache returns the last event of a cache channel as JSON; null if there is none, or if the channel
+// is hidden.
 func (s *Server) cache(ctx context.Context, q *request, channel string) ([]byte, cluster.Truth) {
 	others, truth := s.PodsToAsk(q.site)
 	last, found := s.Registry.Pods().LastEvent(q.host, channel)
@@ -42,8 +42,8 @@ func (q *request) cacheOf(channel string, last presence.LastEvent, found bool) [
 	return append(b, '}')
 }
 
-// hides reports whether the rules hide a channel, which then may be unoccupied. One whose rules fail is
-// hidden, too.
+// hides reports whether the rules hide a channel, which then may be unoccupied. One whose rules
+// fail is hidden, too.
 func (q *request) hides(channel string) bool {
 	class, err := q.site.Rules().Classifier.Classify(q.host, channel)
 	return err != nil || class.Hidden

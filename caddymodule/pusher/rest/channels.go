@@ -13,7 +13,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// channels answers GET /channels: the occupied channels, with their numbers if the request wants them.
+// channels answers GET /channels: the occupied channels, with their numbers if the request wants
+// them.
 func (s *Server) channels(ctx context.Context, q *request) (response, *failure) {
 	want, e := parseAttributes(q.params.Get("info"))
 	if e != nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// TestChannels asks about an empty host, and then about one with members, listeners and a hidden channel.
+// TestChannels asks about an empty host, and then about one with members, listeners and a hidden
+// channel.
 func TestChannels(t *testing.T) {
 	p := newPod(t)
 	for path, body := range map[string]string{ // PHP needs objects: T28

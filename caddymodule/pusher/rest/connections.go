@@ -28,8 +28,8 @@ func (s *Server) connections(ctx context.Context, q *request) (response, *failur
 // terminated is the reason of the close of connections that a backend has ended.
 const terminated = "the app has ended the connections of this user"
 
-// terminate answers POST /users/ID/terminate_connections: it closes the connections of a user on all
-// pods.
+// terminate answers POST /users/ID/terminate_connections: it closes the connections of a user on
+// all pods.
 func (s *Server) terminate(ctx context.Context, q *request) (response, *failure) {
 	user := q.args[0]
 	if err := presence.CheckUserID(user); err != nil {

@@ -100,7 +100,8 @@ func (ev *event) parseChannels(v values, batch bool) (e *failure) {
 	return nil
 }
 
-// parseSocket reads the connection that does not receive the event. One that is unknown is no error.
+// parseSocket reads the connection that does not receive the event. One that is unknown is no
+// error.
 func (ev *event) parseSocket(v values) *failure {
 	text, found, e := v.text("socket_id")
 	if e != nil || !found {

@@ -21,8 +21,8 @@ func (s *Server) events(ctx context.Context, q *request) (response, *failure) {
 	if err := s.prepare(q, &ev); err != nil {
 		return response{}, notSent(err)
 	}
-	// Count before the event is sent: an answer that is refused as incomplete would make the backend
-	// send it again.
+	// Count before the event is sent: an answer that is refused as incomplete would make the
+	// backend send it again.
 	counted, truth := s.attributesOf(ctx, q, ev.channels, ev.info)
 	if !truth.Complete && q.complete() {
 		return response{}, incomplete(truth)
@@ -45,8 +45,8 @@ func (s *Server) events(ctx context.Context, q *request) (response, *failure) {
 	return response{append(body, '}', '}'), truth}, nil
 }
 
-// batchEvents answers POST /batch_events: it sends several events, each to one channel or user. If one of
-// them is wrong, none is sent.
+// batchEvents answers POST /batch_events: it sends several events, each to one channel or user. If
+// one of them is wrong, none is sent.
 func (s *Server) batchEvents(ctx context.Context, q *request) (response, *failure) {
 	batch, e := parseBatch(q)
 	if e != nil {

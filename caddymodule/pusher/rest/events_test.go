@@ -63,7 +63,8 @@ func testEventsLeaveASocketOut(t *testing.T) {
 	first.Hears(t, event)
 }
 
-// An event for a user reaches the connections that are signed in as the user, in their private channels.
+// An event for a user reaches the connections that are signed in as the user, in their private
+// channels.
 func TestEventsForUsers(t *testing.T) { synctest.Test(t, testEventsForUsers) }
 
 func testEventsForUsers(t *testing.T) {

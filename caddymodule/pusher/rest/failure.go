@@ -38,7 +38,8 @@ func failed(p *problem.Problem) *failure {
 	return &failure{status: p.Status, text: p.Detail, retry: p.Retry}
 }
 
-// retryDelay is when a backend should retry that sends too fast, or to a pod that cannot answer now.
+// retryDelay is when a backend should retry that sends too fast, or to a pod that cannot answer
+// now.
 const retryDelay = time.Second
 
 func incomplete(truth cluster.Truth) *failure {

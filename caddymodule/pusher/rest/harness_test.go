@@ -68,7 +68,8 @@ type pod struct {
 	observed []string
 }
 
-// newPod returns a pod that is alone, with a site of two hosts and the apps 3, 4 of a tenant, and 5.
+// newPod returns a pod that is alone, with a site of two hosts and three apps: 3 and 4 of a tenant,
+// and 5.
 func newPod(t testing.TB) *pod {
 	t.Helper()
 	c := app.Defaults()

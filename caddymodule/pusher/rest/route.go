@@ -25,8 +25,8 @@ var endpoints = []endpoint{
 	{"connections", http.MethodGet, []string{"connections"}, (*Server).connections},
 }
 
-// route returns the endpoint of the escaped path behind the ID of an app, and the variable parts of the
-// path; nil if there is none.
+// route returns the endpoint of the escaped path behind the ID of an app, and the variable parts of
+// the path; nil if there is none.
 func route(tail string) (*endpoint, []string) {
 	parts := strings.Split(tail, "/")
 	for i := range endpoints {

@@ -59,7 +59,8 @@ func asked(channel string, info bool) func() []byte {
 	}
 }
 
-// visible returns the users in the objects that plugins have made. Without an ID, there is nothing to list.
+// visible returns the users in the objects that plugins have made. Without an ID, there is nothing
+// to list.
 func visible(objects [][]byte) []presence.User {
 	users := make([]presence.User, 0, len(objects))
 	for _, object := range objects {

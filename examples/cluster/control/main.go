@@ -1,10 +1,10 @@
-// Command control lets the page of the cluster example end, pause and start pods: the script cannot be called from a
-// browser.
+// Command control lets the page of the cluster example end, pause and start pods: the script cannot
+// be called from a browser.
 //
 //	control ADDRESS SCRIPT ORIGIN...
 //
-// It listens at ADDRESS, which has to be on loopback, and runs "SCRIPT ACTION POD" for POST /POD/ACTION from a page of
-// one of the origins.
+// It listens at ADDRESS, which has to be on loopback, and runs "SCRIPT ACTION POD" for POST
+// /POD/ACTION from a page of one of the origins.
 package main
 
 import (
@@ -48,8 +48,8 @@ func listen(address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// newHandler returns the handler of the control. Other sites cannot use it: their pages have another origin, and a name
-// of theirs that leads to this address has another host.
+// newHandler returns the handler of the control. Other sites cannot use it: their pages have
+// another origin, and a name of theirs that leads to this address has another host.
 func newHandler(addr net.Addr, script string, origins []string) http.Handler {
 	_, port, _ := net.SplitHostPort(addr.String())
 	var mu sync.Mutex // one command after the other

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sealed returns a file in memory whose contents and size cannot change any more. Without the seals,
-// a write would show in all instances, and a shorter file would end the process with SIGBUS.
+// sealed returns a file in memory whose contents and size cannot change any more. Without the
+// seals, a write would show in all instances, and a shorter file would end the process with SIGBUS.
 func sealed(size int64, parts iter.Seq2[int64, []byte]) (*os.File, error) {
 	const name, flags = "rollcall-image", unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
 	fd, err := unix.MemfdCreate(name, flags|unix.MFD_NOEXEC_SEAL)

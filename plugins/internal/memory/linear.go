@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// measuredFrom is the size from which the pages of a memory are counted, in bytes. A smaller one
-	// is charged its size.
+	// measuredFrom is the size from which the pages of a memory are counted, in bytes. A smaller
+	// one is charged its size.
 	measuredFrom = 512 << 10
 	// allowance is what a memory may write until it is measured again, in bytes.
 	allowance = 128 << 10
@@ -107,8 +107,8 @@ func (l *Linear) charge(c cost) bool {
 }
 
 // Measure counts the pages that are this memory's own, because they were written, and charges for
-// them. It returns their bytes. exact is false if that is only the size: the memory is small, or the
-// system cannot tell. Only the owner of the instance may call it.
+// them. It returns their bytes. exact is false if that is only the size: the memory is small, or
+// the system cannot tell. Only the owner of the instance may call it.
 func (l *Linear) Measure() (own int64, exact bool) {
 	if l.open < measuredFrom {
 		return l.open, false

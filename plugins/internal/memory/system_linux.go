@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mostMemories returns how many memories the process may have. Each needs up to three mappings. When
-// a process has vm.max_map_count of them, the Go runtime gets no memory and ends it: a quarter is
-// left for everything else.
+// mostMemories returns how many memories the process may have. Each needs up to three mappings.
+// When a process has vm.max_map_count of them, the Go runtime gets no memory and ends it: a quarter
+// is left for everything else.
 func mostMemories() int64 {
 	text, err := os.ReadFile("/proc/sys/vm/max_map_count")
 	if err != nil {

@@ -43,8 +43,8 @@ func memoryOf(t testing.TB, file []byte) ([]byte, error) {
 	return bytes.Clone(contents), nil
 }
 
-// compareMemories compares the memories of new instances: of the file, of the metered module, and of
-// the one without data after a host filled it.
+// compareMemories compares the memories of new instances: of the file, of the metered module, and
+// of the one without data after a host filled it.
 func compareMemories(t testing.TB, m *Module) {
 	t.Helper()
 	want, original := memoryOf(t, m.file)

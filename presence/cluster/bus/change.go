@@ -26,13 +26,15 @@ var defaultWaits = waits{
 	hold:    100 * time.Millisecond,
 }
 
-// Change makes the bus use other settings. Subscriptions stay. Name, Logger and OnState are those of [Open].
+// Change makes the bus use other settings. Subscriptions stay. Name, Logger and OnState are those
+// of [Open].
 //
-// Other certificates, authorities and credentials are for new connections: the connections that exist live on. So they
-// do if only routes are added. With any other change, a new connection is made, which replaces the old one when it
-// reaches the pods that the old one reaches, or after 5 s. Payloads arrive in order, but they can arrive twice. If the new
-// server needs the port of the old one, that is closed first: until the new one reaches the others, for 1.5 s at most,
-// payloads of other pods are lost, and those of this one wait.
+// Other certificates, authorities and credentials are for new connections: the connections that
+// exist live on. So they do if only routes are added. With any other change, a new connection is
+// made, which replaces the old one when it reaches the pods that the old one reaches, or after 5 s.
+// Payloads arrive in order, but they can arrive twice. If the new server needs the port of the old
+// one, that is closed first: until the new one reaches the others, for 1.5 s at most, payloads of
+// other pods are lost, and those of this one wait.
 //
 // After an error, the bus is as it was. If the context ends, Change returns its error.
 func (b *Bus) Change(ctx context.Context, cfg Config) error {
@@ -111,8 +113,8 @@ func (b *Bus) replace(ctx context.Context, old *conn, s settings) error {
 		next.close()
 		return err
 	}
-	// The first payloads that come over the new connection wait for those before them on the old one. After that, all come
-	// over both, in order.
+	// The first payloads that come over the new connection wait for those before them on the old
+	// one. After that, all come over both, in order.
 	time.Sleep(b.waits.settle)
 	next.deliver()
 
@@ -128,14 +130,15 @@ func (b *Bus) replace(ctx context.Context, old *conn, s settings) error {
 	return nil
 }
 
-// drain waits until other pods have what was published on a connection. What goes over another one is then behind it.
+// drain waits until other pods have what was published on a connection. What goes over another one
+// is then behind it.
 func (b *Bus) drain(c *conn) {
 	_ = c.flush(b.waits.hold) // fails without a connection: then nothing is on its way
 	time.Sleep(b.waits.hold)
 }
 
-// restart closes the old connection, if there is one, before it makes a new one. If it cannot make that, it makes the old
-// one again.
+// restart closes the old connection, if there is one, before it makes a new one. If it cannot make
+// that, it makes the old one again.
 func (b *Bus) restart(ctx context.Context, old *conn, s settings) error {
 	b.announce(nil)
 	b.publishing.Lock()
@@ -189,8 +192,8 @@ func (b *Bus) await(ctx context.Context, timeout time.Duration, condition func()
 // interest is a subscription of another pod. Without a subject, it is the route to the pod.
 type interest struct{ server, subject string }
 
-// reached returns the routes to other pods, and the subscriptions that are known over them. A new route has none for a
-// moment; what is published meanwhile is lost.
+// reached returns the routes to other pods, and the subscriptions that are known over them. A new
+// route has none for a moment; what is published meanwhile is lost.
 func (c *conn) reached() map[interest]bool {
 	known := make(map[interest]bool)
 	if c.server == nil {
@@ -207,7 +210,8 @@ func (c *conn) reached() map[interest]bool {
 	return known
 }
 
-// reaches reports whether the connection is open, and payloads for the wanted subscriptions go over it.
+// reaches reports whether the connection is open, and payloads for the wanted subscriptions go over
+// it.
 func (c *conn) reaches(wanted map[interest]bool) bool {
 	if c.server == nil {
 		return c.nc.IsConnected()

@@ -27,7 +27,8 @@ func change(t *testing.T, b *Bus, cfg Config) {
 	}
 }
 
-// patient makes changes of the bus wait longer. Under load, other pods can be slower than a change expects.
+// patient makes changes of the bus wait longer. Under load, other pods can be slower than a change
+// expects.
 func patient(b *Bus) {
 	b.waits = waits{reach: testkit.Patience, restart: testkit.Patience, settle: time.Second, hold: time.Second}
 }
@@ -304,8 +305,9 @@ func TestNewConnectionBeforeTheOldOneIsLeft(t *testing.T) {
 	}
 }
 
-// A port cannot be had twice: the old server is closed first, and what is published meanwhile waits. It waits for the
-// subscriptions of the other pod, too, which are known a moment after the route is up: here there are many.
+// A port cannot be had twice: the old server is closed first, and what is published meanwhile
+// waits. It waits for the subscriptions of the other pod, too, which are known a moment after the
+// route is up: here there are many.
 func TestNewServerOnTheSamePort(t *testing.T) {
 	addresses := freePorts(t, 2)
 	told := new(states)

@@ -62,7 +62,8 @@ func (c Config) check() (settings, error) {
 
 const nameCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_"
 
-// checkEmbedded checks what is for a server inside of this process, and returns what no text may show.
+// checkEmbedded checks what is for a server inside of this process, and returns what no text may
+// show.
 func (c Config) checkEmbedded(s *settings) (hidden []string, err error) {
 	if c.Credentials != "" || c.ClientTLS != nil {
 		return nil, errors.New("credentials and client TLS are for an external NATS: give its URLs, or leave them out")

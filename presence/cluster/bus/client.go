@@ -17,8 +17,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// A connection to an external server that drops packets without an end is closed by pings after 2 to 3 s, before other
-// pods are taken to be gone.
+// A connection to an external server that drops packets without an end is closed by pings after 2
+// to 3 s, before other pods are taken to be gone.
 const (
 	clientPing     = time.Second
 	clientPings    = 2 // that may be unanswered
@@ -47,8 +47,8 @@ type login struct {
 	tls         *tls.Config
 }
 
-// dial starts the server, or connects to the external one, which is tried again until the connection is closed. Payloads
-// that come are held until deliver.
+// dial starts the server, or connects to the external one, which is tried again until the
+// connection is closed. Payloads that come are held until deliver.
 func (b *Bus) dial(s settings) (*conn, error) {
 	c := &conn{bus: b, settings: s, hide: s.hide, held: make(chan struct{})}
 	if len(s.urls) == 0 {
@@ -104,7 +104,8 @@ func (c *conn) connect(ctx context.Context, s settings) (*nats.Conn, error) {
 	opts.ReconnectWait = reconnectWait
 	opts.ReconnectJitter = reconnectJitter
 	opts.ReconnectJitterTLS = reconnectJitter
-	// Nothing is kept while there is no connection: old heartbeats and answers would come as if they were new.
+	// Nothing is kept while there is no connection: old heartbeats and answers would come as if
+	// they were new.
 	opts.ReconnectBufSize = -1
 	opts.Timeout = connectTimeout
 	opts.FlusherTimeout = routeDeadline
@@ -123,7 +124,8 @@ func (c *conn) connect(ctx context.Context, s settings) (*nats.Conn, error) {
 	opts.RetryOnFailedConnect = true
 	opts.PingInterval = clientPing
 	opts.MaxPingsOut = clientPings
-	// The library looks names up without an end to its patience; the dialer does it within the timeout.
+	// The library looks names up without an end to its patience; the dialer does it within the
+	// timeout.
 	opts.SkipHostLookup = true
 	opts.CustomDialer = dialer{ctx}
 	c.login.Store(&login{s.credentials, s.clientTLS.Clone()})
@@ -160,7 +162,8 @@ func (c *conn) user() (opts nats.Options) {
 	return opts
 }
 
-// dialer dials until its context ends, so that closing the bus does not have to wait for a server that does not answer.
+// dialer dials until its context ends, so that closing the bus does not have to wait for a server
+// that does not answer.
 type dialer struct{ ctx context.Context }
 
 // Dial is nats.CustomDialer.
@@ -230,7 +233,8 @@ func (c *conn) unreachable(_ *nats.Conn, err error) {
 	c.log(zapcore.WarnLevel, "NATS is not reachable", c.errorField(err))
 }
 
-// asyncError takes what has no caller: payloads that were dropped, and subjects that the server does not allow.
+// asyncError takes what has no caller: payloads that were dropped, and subjects that the server
+// does not allow.
 func (c *conn) asyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
 	if errors.Is(err, nats.ErrSlowConsumer) {
 		c.log(zapcore.WarnLevel, "payloads come faster than they are taken, dropped some",
@@ -244,7 +248,8 @@ func (c *conn) log(level zapcore.Level, line string, fields ...zap.Field) {
 	logLimited(c.bus.logger, c.bus.limit, level, line, fields...)
 }
 
-// errorField remembers the error for [State] and returns it for the log, less what must not be seen.
+// errorField remembers the error for [State] and returns it for the log, less what must not be
+// seen.
 func (c *conn) errorField(err error) zap.Field {
 	if err == nil {
 		return zap.Skip()

@@ -11,8 +11,9 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// A line is logged once in a window, and no more lines than the limit in all: outsiders can make the server complain as
-// often as they like, and a pod that is away would be complained of every second.
+// A line is logged once in a window, and no more lines than the limit in all: outsiders can make
+// the server complain as often as they like, and a pod that is away would be complained of every
+// second.
 const (
 	logWindow   = 10 * time.Second
 	logLimit    = 20
@@ -29,8 +30,8 @@ type limiter struct {
 
 func newLimiter() *limiter { return &limiter{seen: make(map[string]struct{})} }
 
-// allow reports whether to log a line now, and how many were not since the last one. Lines that differ in their digits only
-// are the same: ports, attempts and numbers of connections.
+// allow reports whether to log a line now, and how many were not since the last one. Lines that
+// differ in their digits only are the same: ports, attempts and numbers of connections.
 func (l *limiter) allow(line string, now time.Time) (ok bool, suppressed uint64) {
 	key := strings.Map(func(r rune) rune {
 		if r >= '0' && r <= '9' {
@@ -53,8 +54,8 @@ func (l *limiter) allow(line string, now time.Time) (ok bool, suppressed uint64)
 	return true, suppressed
 }
 
-// serverLog is the log of the server inside of this process. What the server takes for fatal ends it in its own program;
-// here it is an error that the start finds.
+// serverLog is the log of the server inside of this process. What the server takes for fatal ends
+// it in its own program; here it is an error that the start finds.
 type serverLog struct {
 	logger *zap.Logger
 	limit  *limiter
@@ -72,7 +73,8 @@ func newServerLog(s settings) *serverLog {
 	}
 }
 
-// Noticef is for what the server does in its normal course: a dozen lines at the start, and one for each connection.
+// Noticef is for what the server does in its normal course: a dozen lines at the start, and one for
+// each connection.
 func (l *serverLog) Noticef(format string, v ...any) { l.log(zapcore.DebugLevel, format, v) }
 
 // Warnf logs a warning.
@@ -81,8 +83,8 @@ func (l *serverLog) Warnf(format string, v ...any) { l.log(zapcore.WarnLevel, fo
 // firstTry begins the line of the server about a pod that it does not reach at once.
 const firstTry = "Error trying to connect to route (attempt 1)"
 
-// Errorf logs an error. That a pod is not there at the first try is none: one is started first, and others come later. The
-// server says it again after reportEvery tries.
+// Errorf logs an error. That a pod is not there at the first try is none: one is started first, and
+// others come later. The server says it again after reportEvery tries.
 func (l *serverLog) Errorf(format string, v ...any) {
 	if strings.HasPrefix(fmt.Sprintf(format, v...), firstTry) {
 		l.log(zapcore.DebugLevel, format, v)

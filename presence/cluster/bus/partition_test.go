@@ -9,8 +9,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
-// proxy is a link that can go dead without an end: nothing is forwarded and nothing reset, and who connects meanwhile is
-// held like by a host that was stopped.
+// proxy is a link that can go dead without an end: nothing is forwarded and nothing reset, and who
+// connects meanwhile is held like by a host that was stopped.
 type proxy struct {
 	listener net.Listener
 	target   string
@@ -121,8 +121,8 @@ func (p *proxy) copy(to, from net.Conn) {
 	}
 }
 
-// The route is found dead while the link is, and comes back by itself. The bounds are those of [eventually]; how long it
-// took is logged.
+// The route is found dead while the link is, and comes back by itself. The bounds are those of
+// [eventually]; how long it took is logged.
 func TestPartitionIsFoundAndHeals(t *testing.T) {
 	for name, both := range map[string]bool{"one dials": false, "both dial": true} {
 		t.Run(name, func(t *testing.T) {

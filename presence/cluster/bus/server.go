@@ -15,25 +15,29 @@ import (
 	"go.uber.org/zap"
 )
 
-// clusterName is what all servers inside of pods belong to. Deployments are told apart by their secrets.
+// clusterName is what all servers inside of pods belong to. Deployments are told apart by their
+// secrets.
 const clusterName = "rollcall"
 
-// A route that drops packets without an end is closed by pings: after 2 to 3 s, counted from the last answer. After that
-// it is dialed anew once a second, at 1 s for each try, which the server has as constants. Left alone, TCP would try the
-// old connection ever more rarely, and be minutes late when packets pass again.
+// A route that drops packets without an end is closed by pings: after 2 to 3 s, counted from the
+// last answer. After that it is dialed anew once a second, at 1 s for each try, which the server
+// has as constants. Left alone, TCP would try the old connection ever more rarely, and be minutes
+// late when packets pass again.
 const (
 	routePing     = time.Second
 	routePings    = 2 // that may be unanswered
 	routeDeadline = 2 * time.Second
-	// routeRetries is for pods that were not listed but told of by others. They are tried for an hour or two, depending on
-	// whether a try is refused or lost, and are then expected to come by themselves if ever.
+	// routeRetries is for pods that were not listed but told of by others. They are tried for an
+	// hour or two, depending on whether a try is refused or lost, and are then expected to come by
+	// themselves if ever.
 	routeRetries = 3600
 	// reportEvery is every how many tries a pod that cannot be reached is in the log.
 	reportEvery = 300
 )
 
-// noClientsPort makes the server fail to listen for clients. It has no other way to have routes and no clients: with
-// DontListen it never begins to listen for routes either (server.Start waits for the listener of clients to be ready).
+// noClientsPort makes the server fail to listen for clients. It has no other way to have routes and
+// no clients: with DontListen it never begins to listen for routes either (server.Start waits for
+// the listener of clients to be ready).
 const (
 	noClientsPort    = 1 << 16
 	noClientsHost    = "127.0.0.1"
@@ -70,8 +74,8 @@ func startServer(s settings) (*embedded, error) {
 	return e, nil
 }
 
-// serverOptions has what the server does. Whatever is not named is off: JetStream, monitoring, profiling, gateways, leaf
-// nodes, websockets, MQTT, files for its PID, ports and log.
+// serverOptions has what the server does. Whatever is not named is off: JetStream, monitoring,
+// profiling, gateways, leaf nodes, websockets, MQTT, files for its PID, ports and log.
 func serverOptions(s settings) *server.Options {
 	opts := &server.Options{
 		ServerName:      s.name + nameSeparator + strings.ToLower(rand.Text()[:8]),
@@ -158,8 +162,9 @@ func (e *embedded) shutdown() {
 	e.WaitForShutdown()
 }
 
-// nameSeparator is between the name of a process and what makes it unique in NATS. Servers with the same name refuse each
-// other, also a pod that was started anew while its old route was not yet found to be dead.
+// nameSeparator is between the name of a process and what makes it unique in NATS. Servers with the
+// same name refuse each other, also a pod that was started anew while its old route was not yet
+// found to be dead.
 const nameSeparator = "~"
 
 func plainName(server string) string {

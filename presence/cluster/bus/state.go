@@ -22,10 +22,11 @@ type State struct {
 	RoundTrip  time.Duration `json:"-"`                 // to the server; 0 if it did not answer
 	Reconnects uint64        `json:"reconnects"`
 	Dropped    uint64        `json:"dropped"` // payloads that came faster than they were taken
-	// Subscriptions is the number of subscriptions of this process, each of which every other pod knows of.
+	// Subscriptions is the number of subscriptions of this process, each of which every other pod
+	// knows of.
 	Subscriptions int `json:"subscriptions"`
-	// Errors counts what the server inside of this process complained of: pods that cannot be reached, and strangers on the
-	// port for routes. More are counted than logged.
+	// Errors counts what the server inside of this process complained of: pods that cannot be
+	// reached, and strangers on the port for routes. More are counted than logged.
 	Errors    uint64  `json:"errors,omitempty"`
 	Routes    []Route `json:"routes,omitempty"` // by name
 	LastError string  `json:"last_error,omitempty"`
@@ -38,7 +39,8 @@ type Route struct {
 	RTT     time.Duration `json:"-"` // 0 if not known yet
 }
 
-// State says how the bus is doing. It asks the server for the round trip, and waits for that 1 s at most.
+// State says how the bus is doing. It asks the server for the round trip, and waits for that 1 s at
+// most.
 func (b *Bus) State() State {
 	s := State{Reconnects: b.reconnects.Load(), Dropped: b.droppedPayloads(), Subscriptions: b.subscriptions()}
 	if text := b.lastError.Load(); text != nil {

@@ -17,12 +17,13 @@ type subscription struct {
 	on      [2]*nats.Subscription // by their place in Bus.on; Bus.mu guards it
 }
 
-// Subscribe has take called with each payload of the subject, one at a time and in the order of arrival. The payload is
-// the taker's. What comes faster than it is taken is dropped and counted. While [Bus.Change] replaces the connection, a
-// payload can come twice.
+// Subscribe has take called with each payload of the subject, one at a time and in the order of
+// arrival. The payload is the taker's. What comes faster than it is taken is dropped and counted.
+// While [Bus.Change] replaces the connection, a payload can come twice.
 //
-// The subscription outlives the loss of the connection. cancel ends it and drops what waits; a take that began before may
-// still be running when cancel returns. Both cancel and [Bus.Close] may be called by take.
+// The subscription outlives the loss of the connection. cancel ends it and drops what waits; a take
+// that began before may still be running when cancel returns. Both cancel and [Bus.Close] may be
+// called by take.
 func (b *Bus) Subscribe(subject string, take func(payload []byte)) (cancel func(), err error) {
 	s := &subscription{subject: subject, take: take}
 	b.mu.Lock()
@@ -75,7 +76,8 @@ func (b *Bus) subscribeAll(c *conn, i int) error {
 	return nil
 }
 
-// unsubscribeAll ends all subscriptions on the connection at that place. A connection at a later place moves up.
+// unsubscribeAll ends all subscriptions on the connection at that place. A connection at a later
+// place moves up.
 func (b *Bus) unsubscribeAll(i int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -6,8 +6,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// kindAddressedSend is a Send with users, an excepted connection, a key, or an event to keep. It has a
-// type of its own, so that others have no byte for them.
+// kindAddressedSend is a Send with users, an excepted connection, a key, or an event to keep. It
+// has a type of its own, so that others have no byte for them.
 const kindAddressedSend = 15
 
 func (m *Send) isAddressed() bool {

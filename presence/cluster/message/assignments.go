@@ -4,11 +4,12 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
-// MaxAssignments is how many bytes the records of one Assignments take at most, so that the rest of the payload always
-// fits.
+// MaxAssignments is how many bytes the records of one Assignments take at most, so that the rest of
+// the payload always fits.
 const MaxAssignments = MaxPayload - 4096
 
-// leastAssignment is the size of the smallest record: a user of one byte, no channel, mode, clock and node.
+// leastAssignment is the size of the smallest record: a user of one byte, no channel, mode, clock
+// and node.
 const leastAssignment = 2 + 1 + 1 + 8 + 8
 
 // Bits of the byte with the mode.

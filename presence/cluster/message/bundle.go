@@ -10,8 +10,9 @@ const leastBundled = 12
 
 func (*Bundle) kind() byte { return 35 }
 
-// AppendBundled appends m to b as one message of a bundle, for [Codec.AppendBundle]. It returns b as it was and an error
-// like that of [Codec.Append] if no pod would accept m, or if m is neither a Query nor a Reply.
+// AppendBundled appends m to b as one message of a bundle, for [Codec.AppendBundle]. It returns b
+// as it was and an error like that of [Codec.Append] if no pod would accept m, or if m is neither a
+// Query nor a Reply.
 func (c *Codec) AppendBundled(b []byte, m Message) ([]byte, error) {
 	e := encoder{b: b}
 	e.bundled(m)
@@ -21,8 +22,8 @@ func (c *Codec) AppendBundled(b []byte, m Message) ([]byte, error) {
 	return e.b, nil
 }
 
-// AppendBundle is [Codec.Append] of a Bundle of n messages, which [Codec.AppendBundled] has appended to bodies. If n is
-// 1, it appends the message alone.
+// AppendBundle is [Codec.Append] of a Bundle of n messages, which [Codec.AppendBundled] has
+// appended to bodies. If n is 1, it appends the message alone.
 func (c *Codec) AppendBundle(b []byte, subject string, from Sender, bodies []byte, n int) ([]byte, error) {
 	return c.append(b, subject, from, func(e *encoder) bool {
 		if n > 1 {
@@ -61,8 +62,8 @@ func (e *encoder) bundled(m Message) {
 
 func (d *decoder) bundle() Message {
 	messages := list(d, leastBundled, func() Message {
-		// The type is checked before the message is decoded: bundles in bundles would need a stack as deep as the payload
-		// is long.
+		// The type is checked before the message is decoded: bundles in bundles would need a stack
+		// as deep as the payload is long.
 		if d.left() == 0 {
 			d.fail("end of payload")
 			return nil

@@ -7,11 +7,13 @@ import (
 
 // Why a payload is not used. Errors of [Codec] wrap one of them and say what is wrong.
 var (
-	// ErrMalformed is returned for what is no payload of this version, and for a message that cannot be one.
+	// ErrMalformed is returned for what is no payload of this version, and for a message that
+	// cannot be one.
 	ErrMalformed = errors.New("malformed payload")
 	// ErrOversized is returned for more than MaxPayload bytes or MaxParts parts.
 	ErrOversized = errors.New("oversized payload")
-	// ErrForged is returned for a payload that was not made with the secret, or for another subject.
+	// ErrForged is returned for a payload that was not made with the secret, or for another
+	// subject.
 	ErrForged = errors.New("forged payload")
 	// ErrVersion is returned for a payload of another version, of which nothing else was looked at.
 	ErrVersion = errors.New("payload of another version")
@@ -19,8 +21,8 @@ var (
 
 // Codec turns messages into payloads and back. It is safe for concurrent use.
 //
-// A message has one payload only: what Decode takes, Append makes again byte for byte, and with it the same message,
-// in which lists without entries are nil.
+// A message has one payload only: what Decode takes, Append makes again byte for byte, and with it
+// the same message, in which lists without entries are nil.
 type Codec struct {
 	mac *authenticator // nil: payloads are not authenticated
 }
@@ -35,14 +37,14 @@ func NewCodec(secret string) *Codec {
 
 // Append adds the payload to b, for the subject and no other.
 //
-// It returns b as it was and ErrOversized for a message that has to be split, or ErrMalformed for one that no pod would
-// take: a name that is too long or not UTF-8, a number below 0, no host.
+// It returns b as it was and ErrOversized for a message that has to be split, or ErrMalformed for
+// one that no pod would take: a name that is too long or not UTF-8, a number below 0, no host.
 func (c *Codec) Append(b []byte, subject string, from Sender, m Message) ([]byte, error) {
 	return c.append(b, subject, from, func(e *encoder) bool { return e.message(m) })
 }
 
-// append is Append of a message whose type and body write encodes. write returns false for a message that is not of this
-// package.
+// append is Append of a message whose type and body write encodes. write returns false for a
+// message that is not of this package.
 func (c *Codec) append(b []byte, subject string, from Sender, write func(*encoder) bool) ([]byte, error) {
 	e := encoder{b: b}
 	e.byte(Version)
@@ -66,7 +68,8 @@ func (c *Codec) append(b []byte, subject string, from Sender, write func(*encode
 	return e.b, nil
 }
 
-// Decode returns what a payload of the subject says, and who says so. Nothing of the payload is kept.
+// Decode returns what a payload of the subject says, and who says so. Nothing of the payload is
+// kept.
 //
 // It returns ErrVersion, ErrOversized, ErrForged or ErrMalformed, in this order.
 func (c *Codec) Decode(subject string, payload []byte) (Sender, Message, error) {

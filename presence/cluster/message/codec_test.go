@@ -14,7 +14,8 @@ import (
 
 var update = flag.Bool("update", false, "write the payloads of the samples into the golden file")
 
-// Pods of two builds talk to each other while one replaces the other, so payloads of one version never change.
+// Pods of two builds talk to each other while one replaces the other, so payloads of one version
+// never change.
 func TestPayloadsStayAsTheyAre(t *testing.T) {
 	const file = "testdata/payloads.txt"
 	var got strings.Builder

@@ -8,11 +8,12 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// block is how much of a payload is copied at once for the texts in it, in bytes: few allocations while decoding, and a
-// user who stays keeps no more than this of a payload in memory.
+// block is how much of a payload is copied at once for the texts in it, in bytes: few allocations
+// while decoding, and a user who stays keeps no more than this of a payload in memory.
 const block = 4 << 10
 
-// decoder reads a payload. After the first thing that is wrong nothing is left to read, and every method returns zero.
+// decoder reads a payload. After the first thing that is wrong nothing is left to read, and every
+// method returns zero.
 type decoder struct {
 	payload []byte
 	pos     int

@@ -6,8 +6,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// kindDetailedDelta is a Delta with the info and the status of members, and what a Shower has decided to
-// show of them, if any has one of these. It has a type of its own, so that others have no byte for it.
+// kindDetailedDelta is a Delta with the info and the status of members, and what a Shower has
+// decided to show of them, if any has one of these. It has a type of its own, so that others have
+// no byte for it.
 const kindDetailedDelta = 14
 
 func isDetailed(m presence.Member) bool {

@@ -14,15 +14,16 @@ const (
 	maxName    = 64 // of a data center, a pod or a connection
 	maxHost    = 253
 	maxPattern = 1024
-	// maxSets bounds the sets of a site, so that one with a pattern in each always fits into a payload.
+	// maxSets bounds the sets of a site, so that one with a pattern in each always fits into a
+	// payload.
 	maxSets = 64
-	// maxCount is the highest number of anything that is counted: it fits into an int everywhere, and so do sums of it on
-	// 64 bits.
+	// maxCount is the highest number of anything that is counted: it fits into an int everywhere,
+	// and so do sums of it on 64 bits.
 	maxCount = math.MaxInt32
 )
 
-// encoder writes a payload. Numbers are unsigned varints (encoding/binary), times signed ones, hashes and incarnations 8
-// bytes with the highest first; texts and lists begin with their length.
+// encoder writes a payload. Numbers are unsigned varints (encoding/binary), times signed ones,
+// hashes and incarnations 8 bytes with the highest first; texts and lists begin with their length.
 type encoder struct {
 	b     []byte
 	wrong string // the first thing that no decoder would take; "": nothing
@@ -142,7 +143,8 @@ func (e *encoder) object(p []byte) {
 	e.b = append(e.b, p...)
 }
 
-// isObject reports whether it is an object of JSON, in UTF-8 and with nothing around it: it goes to browsers as it is.
+// isObject reports whether it is an object of JSON, in UTF-8 and with nothing around it: it goes to
+// browsers as it is.
 func isObject(p []byte) bool {
 	return len(p) > 1 && p[0] == '{' && p[len(p)-1] == '}' && utf8.Valid(p) && json.Valid(p)
 }
@@ -178,7 +180,8 @@ func (e *encoder) incarnation(i Incarnation) {
 	e.fixed(i.Random)
 }
 
-// validName reports whether a data center or pod can be called so: 1 to 64 letters, digits, '.', '-' and '_'.
+// validName reports whether a data center or pod can be called so: 1 to 64 letters, digits, '.',
+// '-' and '_'.
 func validName(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {

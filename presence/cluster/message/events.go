@@ -2,8 +2,9 @@ package message
 
 import "github.com/rollcall-gateway/rollcall/presence"
 
-// EventsAsk asks a pod, which is the subject's, for its parts of shards, for events about presence. The pod sends them,
-// and then what changes in them, as EventsPart. Without questions it only asks whether the session is known.
+// EventsAsk asks a pod, which is the subject's, for its parts of shards, for events about presence.
+// The pod sends them, and then what changes in them, as EventsPart. Without questions it only asks
+// whether the session is known.
 type EventsAsk struct {
 	Session uint64 // grows with each session of the sender
 	Open    bool   // the session may be new: nothing was received in it
@@ -19,8 +20,8 @@ type EventsQuestion struct {
 	Users bool // with the users who are online
 }
 
-// EventsPart has parts of shards, in answer to EventsAsk. The parts of a stream are numbered, and used in this order. Each
-// is repeated until EventsTaken.
+// EventsPart has parts of shards, in answer to EventsAsk. The parts of a stream are numbered, and
+// used in this order. Each is repeated until EventsTaken.
 type EventsPart struct {
 	Session uint64
 	Stream  uint64 // tells the streams of a session apart, of which the sender has forgotten one
@@ -40,8 +41,8 @@ type EventsTaken struct{ Session, Stream, Number uint64 }
 // EventsLost says that the session is not known, because this pod has taken the other one for gone.
 type EventsLost struct{ Session uint64 }
 
-// EventsHosts names hosts that have connections on this pod. They go to a pod that owns a shard of each and has not asked
-// for it.
+// EventsHosts names hosts that have connections on this pod. They go to a pod that owns a shard of
+// each and has not asked for it.
 type EventsHosts struct {
 	Hosts []presence.HostName // at most MaxEventsHosts
 }
@@ -211,8 +212,8 @@ func changeSize(c *presence.TapChange) int { return textSize(&c.Channel) + 2 + 5
 // itemSize is how many bytes of a payload an item takes without its changes, at most.
 const itemSize = 10 + 1 + numberLimit
 
-// SplitEvents divides items among as many messages as they need, in order, and returns the items of each. The changes of a
-// channel with many users are divided too.
+// SplitEvents divides items among as many messages as they need, in order, and returns the items of
+// each. The changes of a channel with many users are divided too.
 func SplitEvents(items []EventsItem) (messages [][]EventsItem) {
 	var (
 		current []EventsItem

@@ -6,7 +6,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// kindEventReply is a Reply with an Event. It has a type of its own, so that others have no byte for it.
+// kindEventReply is a Reply with an Event. It has a type of its own, so that others have no byte
+// for it.
 const kindEventReply = 24
 
 func (e *encoder) event(ev *presence.LastEvent) {
@@ -24,8 +25,8 @@ func (d *decoder) eventReply() Message {
 	return m
 }
 
-// keeping writes a stamp, and the time in milliseconds, from 1 on: an event that is kept for less is not
-// sent.
+// keeping writes a stamp, and the time in milliseconds, from 1 on: an event that is kept for less
+// is not sent.
 func (e *encoder) keeping(k presence.Keeping) {
 	if k.Stamp == 0 || k.TTL < time.Millisecond || k.TTL > presence.MaxCacheTTL {
 		e.fail(badKeeping)

@@ -4,7 +4,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// The least that an entry of a list takes in a payload, in bytes. Lists are made for no more entries than that allows.
+// The least that an entry of a list takes in a payload, in bytes. Lists are made for no more
+// entries than that allows.
 const (
 	leastSite       = 2
 	leastSet        = 1

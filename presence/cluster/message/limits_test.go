@@ -448,7 +448,8 @@ func TestDecodeTakesNoMemoryForWhatIsNotThere(t *testing.T) {
 	}
 }
 
-// decodedBytes returns how much memory decoding takes: the least of a few times, since the runtime takes some too.
+// decodedBytes returns how much memory decoding takes: the least of a few times, since the runtime
+// takes some too.
 func decodedBytes(t *testing.T, payload []byte) int {
 	t.Helper()
 	c := NewCodec("")

@@ -10,17 +10,19 @@ import (
 )
 
 const (
-	// macSize is how much of an HMAC-SHA256 ends a payload, in bytes. Half of it is what RFC 2104 section 5 asks for, and
-	// a forger has one try for each payload sent.
+	// macSize is how much of an HMAC-SHA256 ends a payload, in bytes. Half of it is what RFC 2104
+	// section 5 asks for, and a forger has one try for each payload sent.
 	macSize = 16
-	// macPurpose keeps the key apart from other keys that may be derived from the same secret, and from later versions.
+	// macPurpose keeps the key apart from other keys that may be derived from the same secret, and
+	// from later versions.
 	macPurpose = "rollcall cluster payload 3"
 )
 
-// authenticator makes and checks the end of a payload: an HMAC over the length of the subject in 4 bytes, the subject,
-// and all of the payload before.
+// authenticator makes and checks the end of a payload: an HMAC over the length of the subject in 4
+// bytes, the subject, and all of the payload before.
 type authenticator struct {
-	// states holds *macState. Beginning anew with a key that was used before takes a third of the time.
+	// states holds *macState. Beginning anew with a key that was used before takes a third of the
+	// time.
 	states sync.Pool
 }
 

@@ -1,9 +1,9 @@
 // Package message is what pods say to each other, as bytes.
 //
-// A payload is a version in one byte, the sender with the number of the payload, the type of the message in one byte, and
-// the message. In a deployment with a secret 16 bytes follow, which bind it to the secret and to the subject that it came
-// by. Payloads come from a network, so decoding trusts nothing: sizes and counts are checked before memory is taken for
-// them.
+// A payload is a version in one byte, the sender with the number of the payload, the type of the
+// message in one byte, and the message. In a deployment with a secret 16 bytes follow, which bind
+// it to the secret and to the subject that it came by. Payloads come from a network, so decoding
+// trusts nothing: sizes and counts are checked before memory is taken for them.
 package message
 
 import (
@@ -36,7 +36,8 @@ type Sender struct {
 	Seq         uint64 // number of the payload, from 1; grows with each of the incarnation
 }
 
-// Message is a pointer to one of the types below. Texts of a decoded one share small copies of the payload.
+// Message is a pointer to one of the types below. Texts of a decoded one share small copies of the
+// payload.
 type Message interface{ kind() byte }
 
 // Heartbeat says that a pod is alive, once a second.
@@ -50,12 +51,13 @@ type Heartbeat struct {
 	Clock       uint64 // reading of the cluster's clock, in milliseconds
 	Draining    bool
 	Hello       bool // the pod is new: answer with a heartbeat at once
-	// Nonce is that of the Probe that this heartbeat answers, in the inbox of its sender; 0 in a heartbeat to all.
+	// Nonce is that of the Probe that this heartbeat answers, in the inbox of its sender; 0 in a
+	// heartbeat to all.
 	Nonce uint64
 }
 
-// Probe asks a pod, which is the subject's, whether it is alive: a recorded heartbeat looks like a new one. The pod answers
-// with a Heartbeat that has the nonce.
+// Probe asks a pod, which is the subject's, whether it is alive: a recorded heartbeat looks like a
+// new one. The pod answers with a Heartbeat that has the nonce.
 type Probe struct {
 	Nonce uint64 // not 0
 }
@@ -68,15 +70,16 @@ type Goodbye struct {
 
 // RunsWanted asks a pod, which is the subject's, for Runs.
 type RunsWanted struct {
-	// IDs are the runs that the answer describes, at most MaxRunIDs. If empty, the answer has the lists of the pod.
+	// IDs are the runs that the answer describes, at most MaxRunIDs. If empty, the answer has the
+	// lists of the pod.
 	IDs []uint64
 }
 
 // MaxRunIDs is the maximum number of IDs in one RunsWanted or Runs.
 const MaxRunIDs = 16 << 10
 
-// Runs has what a pod knows about the runs of pods: its lists, the descriptions that RunsWanted asks for, or news to all.
-// Descriptions of one list come in several messages if there are many.
+// Runs has what a pod knows about the runs of pods: its lists, the descriptions that RunsWanted
+// asks for, or news to all. Descriptions of one list come in several messages if there are many.
 type Runs struct {
 	List   bool     // Heard and Missed are the sums, and IDs the runs that are heard
 	Heard  uint64   // as in the Heartbeat at this time
@@ -103,8 +106,9 @@ type Run struct {
 // MaxAge is the maximum age of a run, in milliseconds.
 const MaxAge = 1 << 40
 
-// Tenure is since when a pod is known by its name, and when it was last away, in milliseconds before the
-// present; each at most MaxAge, and 0 if it is not known. A pod keeps it for its own next run.
+// Tenure is since when a pod is known by its name, and when it was last away, in milliseconds
+// before the present; each at most MaxAge, and 0 if it is not known. A pod keeps it for its own
+// next run.
 type Tenure struct{ Since, Left, Back uint64 }
 
 // Standing is what a pod knows about a run.
@@ -130,8 +134,8 @@ type Sites struct {
 	Sites []Site
 }
 
-// Site is what one site of the configuration serves: the hosts that match one pattern of each set. No set at all is
-// every host. A pattern is a host name in which a label can be "*".
+// Site is what one site of the configuration serves: the hosts that match one pattern of each set.
+// No set at all is every host. A pattern is a host name in which a label can be "*".
 type Site struct {
 	Sets   [][]string
 	Events bool // the pod has events for these hosts
@@ -148,11 +152,13 @@ type Query struct {
 	Raw     bool   // one entry a connection instead of one a user
 	Info    bool   // users with their info and status
 	Seed    uint64 // KindCount: of the hashes
-	// Whole asks for the lists of KindCount, KindMembers and KindUsers however long they are. Without it, a pod leaves out
-	// long ones and says so with Unlisted, but of KindUsers only those without a channel and a limit.
+	// Whole asks for the lists of KindCount, KindMembers and KindUsers however long they are.
+	// Without it, a pod leaves out long ones and says so with Unlisted, but of KindUsers only those
+	// without a channel and a limit.
 	Whole bool
 	From  uint64 // KindCount and Whole: only the hashes from this one on
-	// Page is the part of the channels that is wanted, for KindUsers without a channel. KindListeners uses its Limit.
+	// Page is the part of the channels that is wanted, for KindUsers without a channel.
+	// KindListeners uses its Limit.
 	Page presence.Page
 	// Call is set for the kinds from KindOnline to KindLeave, and nil for others.
 	Call *Call
@@ -184,8 +190,8 @@ const (
 	KindPing                         // nothing; every pod answers
 	KindNames                        // which channels there are: Channels without users
 
-	// Kinds with a Call. The last two change something: a pod carries out a query once, however often it
-	// is repeated.
+	// Kinds with a Call. The last two change something: a pod carries out a query once, however
+	// often it is repeated.
 
 	KindOnline     // which users are there: Members, one for each connection
 	KindDisconnect // close connections: of Call.Users, Call.Conns, or the listeners of Channel; Count.LoggedIn of them
@@ -199,8 +205,8 @@ const (
 	KindListeners // who listens to Channel: Channels with the Channel and its number alone, and Listeners
 )
 
-// Reply is a part of the answer to a Query. The parts of a pod come in order, and the last one says so. Each has all the
-// numbers, and its share of the lists.
+// Reply is a part of the answer to a Query. The parts of a pod come in order, and the last one says
+// so. Each has all the numbers, and its share of the lists.
 type Reply struct {
 	ID        uint64
 	Try       uint32 // that of the Query: the parts of several tries do not fit together
@@ -213,7 +219,8 @@ type Reply struct {
 	Members   []presence.Member
 	Channels  []presence.Listing // a channel of many users comes in several listings, one after the other
 	Conns     []Connection       // one of many channels comes as several, one after the other
-	// Event is the answer to KindLast; nil if the pod keeps no event. With it, the reply has a type of its own.
+	// Event is the answer to KindLast; nil if the pod keeps no event. With it, the reply has a type
+	// of its own.
 	Event *presence.LastEvent
 
 	// A reply with one of the lists below has a type of its own.
@@ -232,7 +239,8 @@ type HostCount struct {
 	Hidden    uint64 // the part of Channels that no listing has
 }
 
-// Listener is one connection that has a user, for KindListeners. Times are Unix times in milliseconds.
+// Listener is one connection that has a user, for KindListeners. Times are Unix times in
+// milliseconds.
 type Listener struct {
 	Conn     presence.ID
 	User     string
@@ -246,8 +254,8 @@ type Count struct {
 	Anonymous uint64 // connections without a user
 	LoggedIn  uint64 // connections with a user
 	Users     uint64 // distinct users; for KindUsers without a channel and a limit, the entries of Channels
-	// Hashes are those of the users' IDs (xxhash of Seed and ID), for counting the users of several pods: at most MaxHashes,
-	// in ascending order, each once.
+	// Hashes are those of the users' IDs (xxhash of Seed and ID), for counting the users of several
+	// pods: at most MaxHashes, in ascending order, each once.
 	Hashes []uint64
 }
 
@@ -263,22 +271,24 @@ type Connection struct {
 	Channels []string
 }
 
-// Delta says what changed in the part that a pod has of a channel. It goes to the pods that follow the shard of the
-// channel, or with everything in it to one that asked with a Check, and then may come in parts. Each part has all the
-// numbers, and its share of the lists.
+// Delta says what changed in the part that a pod has of a channel. It goes to the pods that follow
+// the shard of the channel, or with everything in it to one that asked with a Check, and then may
+// come in parts. Each part has all the numbers, and its share of the lists.
 type Delta struct {
 	Host    presence.HostName
 	Channel string
 	Part    uint32 // from 0
 	Parts   uint32
-	// Step is the difference between the clock and that of the delta before it that the pod published in the shard of the
-	// channel. It is 0 in an answer, and if the pod does not know of another pod that follows the shard.
+	// Step is the difference between the clock and that of the delta before it that the pod
+	// published in the shard of the channel. It is 0 in an answer, and if the pod does not know of
+	// another pod that follows the shard.
 	Step uint64
 	presence.Delta
 }
 
-// Check asks a pod for what the sender does not know of its channels. It answers with Deltas for those that differ, then
-// with CheckDone. From then on, the sender follows the shards of the channels.
+// Check asks a pod for what the sender does not know of its channels. It answers with Deltas for
+// those that differ, then with CheckDone. From then on, the sender follows the shards of the
+// channels.
 type Check struct {
 	ID       uint64
 	Host     presence.HostName
@@ -295,7 +305,8 @@ type CheckChannel struct {
 type CheckDone struct {
 	ID    uint64
 	Clock uint64 // of the last delta of the pod before the answers: they have all that deltas up to it say
-	// Follows counts the shards that the receiver has begun to follow, including those of the Check.
+	// Follows counts the shards that the receiver has begun to follow, including those of the
+	// Check.
 	Follows uint64
 	// Shards has the clocks of the shards of the channels before the answers.
 	Shards []ShardClock
@@ -309,8 +320,9 @@ type Answer struct {
 	Clock uint64
 }
 
-// Send is a message to those who listen to one of the channels. It goes to all pods that have a connection of the host, but
-// for those of builds before it, which do not subscribe to its subjects.
+// Send is a message to those who listen to one of the channels. It goes to all pods that have a
+// connection of the host, but for those of builds before it, which do not subscribe to its
+// subjects.
 type Send struct {
 	Host     presence.HostName
 	Channels []string // 1 to presence.MaxTargets; private ones too. With users, it can be empty
@@ -324,17 +336,18 @@ type Send struct {
 	Key    presence.MessageKey
 }
 
-// Details is what a pod knows of users besides their e-mail addresses. It goes to all pods that have a connection of the
-// host.
+// Details is what a pod knows of users besides their e-mail addresses. It goes to all pods that
+// have a connection of the host.
 type Details struct {
 	Host  presence.HostName
 	Users []presence.Detail
-	// Hello asks pods that know an info or a status of anybody on the host for an answer: Details without users and hello,
-	// in the inbox of the sender.
+	// Hello asks pods that know an info or a status of anybody on the host for an answer: Details
+	// without users and hello, in the inbox of the sender.
 	Hello bool
 }
 
-// Assignments are records of one host, to be merged. The records of one change come in one or several.
+// Assignments are records of one host, to be merged. The records of one change come in one or
+// several.
 type Assignments struct {
 	ID      uint64 // AssignmentsTaken answers it; 0: no answer is wanted
 	Answer  bool   // they are a part of the answer to the AssignmentCheck of the ID
@@ -342,13 +355,14 @@ type Assignments struct {
 	Records []assignment.Record // of Host
 }
 
-// AssignmentsTaken confirms that the Assignments of the ID are kept, or ends the answer to the AssignmentCheck of the ID.
+// AssignmentsTaken confirms that the Assignments of the ID are kept, or ends the answer to the
+// AssignmentCheck of the ID.
 type AssignmentsTaken struct {
 	ID   uint64
 	Held assignment.Held // what the pod has now, compared with the Assignments; zero for a check
 
-	// More tells that the pod has more than fits into the answer to a check; otherwise, that it had no room for some of
-	// the Assignments, so it does not confirm them.
+	// More tells that the pod has more than fits into the answer to a check; otherwise, that it had
+	// no room for some of the Assignments, so it does not confirm them.
 	More bool
 
 	// For a check, and zero otherwise:
@@ -358,27 +372,27 @@ type AssignmentsTaken struct {
 	Outside uint64 // see AssignmentCheck, with this answer
 }
 
-// AssignmentTotal is one number for the assignments of all hosts that the sender and the receiver serve: one that has
-// another asks with AssignmentCheck.
+// AssignmentTotal is one number for the assignments of all hosts that the sender and the receiver
+// serve: one that has another asks with AssignmentCheck.
 type AssignmentTotal struct {
 	Total  uint64
 	Scope  uint64 // says which hosts: a hash of the sites of both pods. A receiver that has another one takes no notice
 	ID     uint64 // 0 in a total for all pods; that of one that was wanted otherwise
 	Whole  bool   // the pod has all changes that are complete, and hears all pods
 	Wanted bool   // the receiver sends its total back, with the ID
-	// Outside is set if the sender has assignments of hosts that the receiver serves and the sender does not. They are in no
-	// sum.
+	// Outside is set if the sender has assignments of hosts that the receiver serves and the sender
+	// does not. They are in no sum.
 	Outside bool
 }
 
-// AssignmentCheck asks a pod for those of its assignments that the sender may not have. It answers with Assignments, then
-// with AssignmentsTaken.
+// AssignmentCheck asks a pod for those of its assignments that the sender may not have. It answers
+// with Assignments, then with AssignmentsTaken.
 type AssignmentCheck struct {
 	ID    uint64
 	Scope uint64          // see AssignmentTotal
 	Sums  assignment.Sums // of the sender
-	// Outside is the number of parts, from the first one on, of which the sender has what the receiver has of hosts that
-	// only the sender serves.
+	// Outside is the number of parts, from the first one on, of which the sender has what the
+	// receiver has of hosts that only the sender serves.
 	Outside uint64
 }
 

@@ -2,8 +2,8 @@ package message
 
 import "github.com/rollcall-gateway/rollcall/presence"
 
-// kindOperatorReply is a Reply with Hosts or Listeners. It has a type of its own, so that others have no byte for
-// them.
+// kindOperatorReply is a Reply with Hosts or Listeners. It has a type of its own, so that others
+// have no byte for them.
 const kindOperatorReply = 27
 
 func (m *Reply) isForOperators() bool { return len(m.Hosts) > 0 || len(m.Listeners) > 0 }

@@ -5,17 +5,17 @@ import "github.com/rollcall-gateway/rollcall/presence"
 // A pod follows shards of hosts, see [presence.ChannelShardOf]: it gets all deltas that another pod
 // publishes in them. The clock of a shard is that of the last one.
 
-// ShardSum is one number for the clocks of all shards that the receiver follows of the sender. A pod sends
-// it every few seconds to each other pod. One that has another number asks with HostSums.
+// ShardSum is one number for the clocks of all shards that the receiver follows of the sender. A
+// pod sends it every few seconds to each other pod. One that has another number asks with HostSums.
 type ShardSum struct {
 	AsOf    uint64 // clock of the last delta that the pod has published, in any shard
 	Follows uint64 // number of shards that the receiver has begun to follow
 	Sum     uint64
 }
 
-// HostSums has the sums of the shards that the sender follows of the receiver, by host. The answer is
-// HostShards for the hosts that differ. The receiver forgets that the sender follows a host that is not
-// listed.
+// HostSums has the sums of the shards that the sender follows of the receiver, by host. The answer
+// is HostShards for the hosts that differ. The receiver forgets that the sender follows a host that
+// is not listed.
 type HostSums struct {
 	After string // the last host of the message before it; "" in the first one
 	Last  bool   // no host comes after those listed

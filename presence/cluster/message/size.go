@@ -4,8 +4,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// What the entries of lists take in a payload, in bytes: a listing without its users, and a connection without its
-// channels, but with the number of all.
+// What the entries of lists take in a payload, in bytes: a listing without its users, and a
+// connection without its channels, but with the number of all.
 const (
 	numberLimit  = 5                                                          // the most that a number takes of up to 2^32
 	timeLimit    = 10                                                         // the most that a time takes

@@ -6,15 +6,17 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// room is what a payload has for the lists of a message, in bytes: MaxPayload without what else a Reply, a Sites or a Check
-// with the longest names takes, which is less than 1 KiB.
+// room is what a payload has for the lists of a message, in bytes: MaxPayload without what else a
+// Reply, a Sites or a Check with the longest names takes, which is less than 1 KiB.
 const room = MaxPayload - 1024
 
-// MaxDelta is the DeltaSize up to which a Delta always fits into a payload, in bytes: one has the name of its channel too.
+// MaxDelta is the DeltaSize up to which a Delta always fits into a payload, in bytes: one has the
+// name of its channel too.
 const MaxDelta = room - presence.MaxChannelName
 
-// SplitReply returns the parts of a reply, of which the last one says so. Each has the numbers of the Count; the lists
-// are shared with r. All hashes are in the first part. A reply with an Event has no lists.
+// SplitReply returns the parts of a reply, of which the last one says so. Each has the numbers of
+// the Count; the lists are shared with r. All hashes are in the first part. A reply with an Event
+// has no lists.
 func SplitReply(r *Reply) []*Reply {
 	var (
 		parts []*Reply
@@ -82,8 +84,8 @@ func SplitReply(r *Reply) []*Reply {
 	return parts
 }
 
-// divide returns a listing with the first users, as many as there is free room for, and one with the rest, in which nobody
-// is counted again.
+// divide returns a listing with the first users, as many as there is free room for, and one with
+// the rest, in which nobody is counted again.
 func divide(l presence.Listing, free *int, room int) (first, rest presence.Listing) {
 	first, rest = l, l
 	i := 0
@@ -109,8 +111,9 @@ func divide(l presence.Listing, free *int, room int) (first, rest presence.Listi
 	return first, rest
 }
 
-// SplitSites returns the parts of what a pod says of its sites. A site of very many patterns becomes several, which
-// together serve the same hosts or, if it has several sets, more: the pod says so when it is asked about one.
+// SplitSites returns the parts of what a pod says of its sites. A site of very many patterns
+// becomes several, which together serve the same hosts or, if it has several sets, more: the pod
+// says so when it is asked about one.
 func SplitSites(s *Sites) []*Sites {
 	all := make([]Site, 0, len(s.Sites))
 	for _, site := range s.Sites {
@@ -127,8 +130,8 @@ func SplitSites(s *Sites) []*Sites {
 	return parts
 }
 
-// shorten returns sites that fit into a payload and serve the hosts of the given one. Of several sets the shortest alone
-// is kept, since dividing more of them would multiply the sites.
+// shorten returns sites that fit into a payload and serve the hosts of the given one. Of several
+// sets the shortest alone is kept, since dividing more of them would multiply the sites.
 func shorten(site Site) []Site {
 	if siteSize(&site) <= room {
 		return []Site{site}
@@ -137,7 +140,8 @@ func shorten(site Site) []Site {
 	return halve(set, site.Events)
 }
 
-// halve divides a set until it fits: a host that matches one pattern of the set matches one of either half.
+// halve divides a set until it fits: a host that matches one pattern of the set matches one of
+// either half.
 func halve(set []string, events bool) []Site {
 	site := Site{Sets: [][]string{set}, Events: events}
 	if siteSize(&site) <= room || len(set) < 2 {
@@ -146,8 +150,9 @@ func halve(set []string, events bool) []Site {
 	return append(halve(set[:len(set)/2], events), halve(set[len(set)/2:], events)...)
 }
 
-// SplitCheck returns the checks that together ask what c asks, each of no more channels than a [CheckDone] can list. If
-// there are several, each has to be given an ID of its own, since a CheckDone answers one of them.
+// SplitCheck returns the checks that together ask what c asks, each of no more channels than a
+// [CheckDone] can list. If there are several, each has to be given an ID of its own, since a
+// CheckDone answers one of them.
 func SplitCheck(c *Check) []*Check {
 	lists := divideList(c.Channels, func(c *CheckChannel) int { return max(checkSize(c), answerLimit) })
 	checks := make([]*Check, 0, len(lists))
@@ -157,7 +162,8 @@ func SplitCheck(c *Check) []*Check {
 	return checks
 }
 
-// SplitHostSums returns the messages that together say what m says, for hosts in the order of their names.
+// SplitHostSums returns the messages that together say what m says, for hosts in the order of their
+// names.
 func SplitHostSums(m *HostSums) []*HostSums {
 	lists := divideList(m.Hosts, func(s *HostSum) int { return numberedHostSize(s.Host) })
 	parts := make([]*HostSums, 0, len(lists))
@@ -206,8 +212,8 @@ func SplitDetails(m *Details) []*Details {
 	return parts
 }
 
-// divideList divides a list into parts that each fit into a payload. Of an empty list, it returns one empty
-// part.
+// divideList divides a list into parts that each fit into a payload. Of an empty list, it returns
+// one empty part.
 func divideList[T any](entries []T, size func(*T) int) (parts [][]T) {
 	for more := true; more; more = len(entries) > 0 {
 		var part []T
@@ -218,8 +224,8 @@ func divideList[T any](entries []T, size func(*T) int) (parts [][]T) {
 	return parts
 }
 
-// fit returns the first entries, as many as there is free room for, and the rest. When none fits although all of the room
-// is free, it returns one nevertheless: Append refuses it.
+// fit returns the first entries, as many as there is free room for, and the rest. When none fits
+// although all of the room is free, it returns one nevertheless: Append refuses it.
 func fit[T any](entries []T, free *int, room int, size func(*T) int) (first, rest []T) {
 	fresh := *free == room
 	for i := range entries {

@@ -10,8 +10,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// TestSplitEvents divides random parts of shards, up to several messages each. Every message must fit,
-// and all together must say what was divided.
+// TestSplitEvents divides random parts of shards, up to several messages each. Every message must
+// fit, and all together must say what was divided.
 func TestSplitEvents(t *testing.T) {
 	most := 0
 	for seed := range uint64(20) {

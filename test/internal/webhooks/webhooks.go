@@ -1,5 +1,5 @@
-// Package webhooks lets tests run the receiver of docs/events.md. It verifies each request with the npm
-// packages standardwebhooks and svix, and notes the IDs of the events.
+// Package webhooks lets tests run the receiver of docs/events.md. It verifies each request with the
+// npm packages standardwebhooks and svix, and notes the IDs of the events.
 package webhooks
 
 import (
@@ -13,8 +13,8 @@ import (
 //go:embed standardwebhooks.mjs
 var standardwebhooks []byte
 
-// Install writes the code of a receiver to receiver.mjs in a folder, with what it imports. The process
-// needs the environment of the test.
+// Install writes the code of a receiver to receiver.mjs in a folder, with what it imports. The
+// process needs the environment of the test.
 func Install(t testing.TB, folder string, code []byte) {
 	t.Helper()
 	if os.Getenv("ROLLCALL_BROWSER_NPM") == "" {
@@ -35,8 +35,8 @@ func Install(t testing.TB, folder string, code []byte) {
 	}
 }
 
-// Seen returns the number of events that the receiver in the folder was sent, and how many of them had
-// an ID that was there before.
+// Seen returns the number of events that the receiver in the folder was sent, and how many of them
+// had an ID that was there before.
 func Seen(t testing.TB, folder string) (events, again int) {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(folder, "seen.txt"))

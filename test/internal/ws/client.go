@@ -103,10 +103,10 @@ func dial(r Request) (*websocket.Conn, *http.Response, error) {
 	return conn, resp, err
 }
 
-// again retries for Patience if the connection is closed without an answer. At a reload, Caddy opens
-// new listeners next to the old ones (SO_REUSEPORT) and closes these. One in a hundred connections at
-// that moment is reset, with or without Rollcall, and browsers retry, too. On a busy machine, the old
-// listeners take connections for seconds.
+// again retries for Patience if the connection is closed without an answer. At a reload, Caddy
+// opens new listeners next to the old ones (SO_REUSEPORT) and closes these. One in a hundred
+// connections at that moment is reset, with or without Rollcall, and browsers retry, too. On a busy
+// machine, the old listeners take connections for seconds.
 func again(try func() error) error {
 	const pause = 10 * time.Millisecond
 	for deadline := time.Now().Add(Patience); ; time.Sleep(pause) {
@@ -168,8 +168,8 @@ func (c *Client) Next(t testing.TB) string {
 	return string(p)
 }
 
-// expectRefusals reads until Rollcall has refused each sent frame that it must refuse, or has closed the
-// connection.
+// expectRefusals reads until Rollcall has refused each sent frame that it must refuse, or has
+// closed the connection.
 func (c *Client) expectRefusals(t testing.TB) {
 	if t.Failed() {
 		return

@@ -25,8 +25,8 @@ type Guest struct {
 	Logs []string
 	// Request is the body that rollcall.request returns; nil if there is no request.
 	Request []byte
-	// Store is what the plugin stored, and Counts are the sums of its counters. If Full is set, nothing
-	// new can be stored.
+	// Store is what the plugin stored, and Counts are the sums of its counters. If Full is set,
+	// nothing new can be stored.
 	Store  map[string]Entry
 	Counts map[string]int64
 	Full   bool

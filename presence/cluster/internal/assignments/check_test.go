@@ -10,9 +10,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// A pod whose answers to checks have no end, or bring nothing and are never all, is no longer waited
-// for after a few of them. Otherwise it could keep this pod from joining, and make it send checks
-// without a pause.
+// A pod whose answers to checks have no end, or bring nothing and are never all, is no longer
+// waited for after a few of them. Otherwise it could keep this pod from joining, and make it send
+// checks without a pause.
 func TestAnswersWithoutEnd(t *testing.T) {
 	host := mustHost(t, "example.com")
 	tests := map[string]func(s *scripted, send func(m message.Message), id uint64){

@@ -11,8 +11,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Encoder makes frames of messages, of answers to joins and of diffs, as lines. All other frames are
-// empty.
+// Encoder makes frames of messages, of answers to joins and of diffs, as lines. All other frames
+// are empty.
 type Encoder struct{}
 
 // Members implements presence.Encoder.

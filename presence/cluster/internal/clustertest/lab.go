@@ -166,8 +166,9 @@ func (p *Port) SetSlow(d time.Duration) {
 	p.slow = d
 }
 
-// Lose makes the network lose the messages of other ports to this one for which lost returns true, from
-// now on; nil ends it. A bundle is lost with any message of it. It works without a secret only.
+// Lose makes the network lose the messages of other ports to this one for which lost returns true,
+// from now on; nil ends it. A bundle is lost with any message of it. It works without a secret
+// only.
 func (p *Port) Lose(lost func(m message.Message) bool) {
 	p.lab.mu.Lock()
 	defer p.lab.mu.Unlock()

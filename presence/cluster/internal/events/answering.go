@@ -15,10 +15,11 @@ const (
 	window = 4
 	// pullLimit is the number of names that are pulled from a tap at a time.
 	pullLimit = 1000
-	// maxNames is the number of names from which on a message is sent, and no further tap is pulled.
+	// maxNames is the number of names from which on a message is sent, and no further tap is
+	// pulled.
 	maxNames = 4000
-	// maxAnswers limits the questions of one pod. It is not told when it has more: it begins to speak
-	// without the answers.
+	// maxAnswers limits the questions of one pod. It is not told when it has more: it begins to
+	// speak without the answers.
 	maxAnswers = 1 << 20
 )
 

@@ -41,8 +41,8 @@ func (r *Room) startAsking(p link.Peer) *asking {
 	return a
 }
 
-// find starts to ask a pod that has joined, of which the note has not arrived. If the pod has left, it
-// tells the Speaker, which has asked later than that, and returns nil.
+// find starts to ask a pod that has joined, of which the note has not arrived. If the pod has left,
+// it tells the Speaker, which has asked later than that, and returns nil.
 func (r *Room) find(key string) *asking {
 	for _, p := range r.members.All() {
 		if p.Key() == key {

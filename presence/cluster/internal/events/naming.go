@@ -27,8 +27,8 @@ func (n *naming) note(more *notes) {
 	}
 }
 
-// nameHosts names hosts that have connections to the owners that have not asked for them, and returns
-// when to do it again.
+// nameHosts names hosts that have connections to the owners that have not asked for them, and
+// returns when to do it again.
 func (r *Room) nameHosts(now time.Time) (next time.Time) {
 	n := &r.naming
 	again := n.repeat.due(now)

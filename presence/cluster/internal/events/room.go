@@ -1,16 +1,17 @@
 // Package events carries the parts of shards, of which other pods tell events, between pods.
 //
-// A [Room] is between the [events.Speaker] of this pod, which asks other pods for their parts of the
-// shards that it owns (asking.go), and the connections of this pod, of which it sends parts to the
-// pods that ask (answering.go). What one pod sends to another is a stream of numbered messages, each
-// of which is repeated until it is confirmed. Nothing is sent or kept for a pod that asks for nothing.
+// A [Room] is between the [events.Speaker] of this pod, which asks other pods for their parts of
+// the shards that it owns (asking.go), and the connections of this pod, of which it sends parts to
+// the pods that ask (answering.go). What one pod sends to another is a stream of numbered messages,
+// each of which is repeated until it is confirmed. Nothing is sent or kept for a pod that asks for
+// nothing.
 //
-// A pod that is gone to this one, which the other one may not know, has lost its stream: it finds that
-// by a check every few seconds, and asks again. A pod that has connections of a host, whose owner has
-// not asked, names the host to the owner until it does (naming.go).
+// A pod that is gone to this one, which the other one may not know, has lost its stream: it finds
+// that by a check every few seconds, and asks again. A pod that has connections of a host, whose
+// owner has not asked, names the host to the owner until it does (naming.go).
 //
-// Notes of other goroutines are queued in the intake, whose lock is held only to add one. The worker
-// handles them and owns the rest of the state, which needs no lock.
+// Notes of other goroutines are queued in the intake, whose lock is held only to add one. The
+// worker handles them and owns the rest of the state, which needs no lock.
 package events
 
 import (
@@ -170,7 +171,8 @@ func (r *Room) apply(now time.Time, n *notes) {
 	r.naming.note(n)
 }
 
-// settle notifies the Speaker when this pod knows which pods are alive, and returns when to look again.
+// settle notifies the Speaker when this pod knows which pods are alive, and returns when to look
+// again.
 func (r *Room) settle(now time.Time) time.Time {
 	if r.settled || now.Before(r.settling) {
 		return r.settling

@@ -16,8 +16,8 @@ const (
 	maxBundled  = 4 << 10  // bytes of a message that may wait; a larger one is sent at once
 )
 
-// bundles holds the messages that wait to be sent. It has an entry for each pod to which a message was
-// sent in the last BundleWindow at a rate above the limit.
+// bundles holds the messages that wait to be sent. It has an entry for each pod to which a message
+// was sent in the last BundleWindow at a rate above the limit.
 type bundles struct {
 	mu       sync.Mutex
 	waiting  map[Peer]*bundle // guarded by mu
@@ -50,10 +50,10 @@ type bundle struct {
 
 // SendBundled sends a query or a reply to pods, all of which subscribe to the subject.
 //
-// While this pod sends few of them, each goes to the subject at once: a caller that asks one question
-// after another would wait for BundleWindow each time. Above that rate, the first message for a pod
-// goes to its inbox at once, and those of the following BundleWindow go there in one payload.
-// Messages can overtake each other.
+// While this pod sends few of them, each goes to the subject at once: a caller that asks one
+// question after another would wait for BundleWindow each time. Above that rate, the first message
+// for a pod goes to its inbox at once, and those of the following BundleWindow go there in one
+// payload. Messages can overtake each other.
 func (l *Link) SendBundled(subject string, to []Peer, m message.Message) {
 	l.bundles.mu.Lock()
 	if !l.bundles.countLocked() {

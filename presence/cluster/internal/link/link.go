@@ -54,8 +54,8 @@ type Link struct {
 // LogEvery is the minimum time between log lines about one kind of trouble.
 const LogEvery = 10 * time.Second
 
-// New returns the link of a pod of the deployment with that name. If secret is "", every client of the
-// transport is trusted.
+// New returns the link of a pod of the deployment with that name. If secret is "", every client of
+// the transport is trusted.
 func New(tr Transport, name, secret string, self Peer, logger *zap.Logger) *Link {
 	return &Link{
 		bus:      tr,
@@ -120,10 +120,10 @@ func (l *Link) publish(subject string, encode func(from message.Sender) ([]byte,
 	return false
 }
 
-// Subscribe calls handle with the messages of other pods that are alive, one at a time and in order of
-// arrival; those of a bundle too. It drops payloads that are repeated, later than the order allows, or
-// published before the subscription. Heartbeats and goodbyes of all pods are passed on, including this
-// pod's, and probes of all other pods.
+// Subscribe calls handle with the messages of other pods that are alive, one at a time and in order
+// of arrival; those of a bundle too. It drops payloads that are repeated, later than the order
+// allows, or published before the subscription. Heartbeats and goodbyes of all pods are passed on,
+// including this pod's, and probes of all other pods.
 //
 // It returns an error if the bus is closed. The subscription then receives nothing.
 func (l *Link) Subscribe(subject string, o Order, handle func(from Peer, m message.Message)) (*Subscription, error) {

@@ -25,11 +25,12 @@ func (l *Link) Inbox(p Peer) string {
 	return l.prefix + ".pod." + subjectHash(p.DC, p.Pod, IncarnationText(p.Incarnation))
 }
 
-// ChannelSubjects is the number of subjects for changes in channels. A pod subscribes to those of the
-// shards in which it watches a channel.
+// ChannelSubjects is the number of subjects for changes in channels. A pod subscribes to those of
+// the shards in which it watches a channel.
 const ChannelSubjects = 1024
 
-// Channels returns the subject of the changes in the channels of a shard of a host, which has the hash.
+// Channels returns the subject of the changes in the channels of a shard of a host, which has the
+// hash.
 func (l *Link) Channels(hash uint64) string {
 	return l.prefix + ".channel." + strconv.FormatUint(hash%ChannelSubjects, 16)
 }

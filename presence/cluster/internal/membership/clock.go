@@ -9,9 +9,10 @@ import (
 // up to it (RFC 8259 section 6).
 const maxReading = 1<<53 - 1
 
-// clock is the cluster's clock, in milliseconds. It begins with the wall clock or the reading of the
-// last run, continues with the monotonic clock, and is set forward by the readings of other pods.
-// So it never goes back, and is at least as far as that of any pod that this one has heard of.
+// clock is the cluster's clock, in milliseconds. It begins with the wall clock or the reading of
+// the last run, continues with the monotonic clock, and is set forward by the readings of other
+// pods. So it never goes back, and is at least as far as that of any pod that this one has heard
+// of.
 type clock struct {
 	mu      sync.Mutex
 	reading uint64    // reading at the time at

@@ -17,8 +17,9 @@ var (
 	ErrPodUnknown = errors.New("no such pod is missing")
 )
 
-// Forget ends a missing pod, on all pods that this one reaches, and one that counts as crashed counts no
-// longer. If a run of it is heard later, it joins as before. It returns [ErrPodHeard] and [ErrPodUnknown].
+// Forget ends a missing pod, on all pods that this one reaches, and one that counts as crashed
+// counts no longer. If a run of it is heard later, it joins as before. It returns [ErrPodHeard] and
+// [ErrPodUnknown].
 func (m *Members) Forget(dc, pod string) error {
 	err := fmt.Errorf("%s/%s: %w", dc, pod, ErrPodUnknown)
 	m.change(func(now time.Time) {

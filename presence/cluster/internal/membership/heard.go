@@ -14,7 +14,8 @@ func (m *Members) Alone() bool {
 	return len(m.lost) == 0
 }
 
-// Heard returns the other pods that are not silent. all is false if another pod is silent or missing.
+// Heard returns the other pods that are not silent. all is false if another pod is silent or
+// missing.
 func (m *Members) Heard() (heard []link.Peer, all bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

@@ -30,9 +30,9 @@ type lostPod struct {
 	served *sites.Served // nil if unknown; then it may serve any host
 }
 
-// addLost adds a missing pod, and reports whether this run of it is new. If one of its runs is missing
-// already, the later run stays, or the older silence, so that pods that repeat each other's words do not
-// extend it.
+// addLost adds a missing pod, and reports whether this run of it is new. If one of its runs is
+// missing already, the later run stays, or the older silence, so that pods that repeat each other's
+// words do not extend it.
 func (m *Members) addLost(l *lostPod) bool {
 	name := nameOf(l.Peer)
 	known := m.lost[name]
@@ -84,11 +84,11 @@ func (m *Members) dropLost(l *lostPod, now time.Time, reason string) {
 }
 
 // judgeLost finds missing pods that have crashed, and returns when to look again; zero if not by
-// itself. A pod has crashed if this one has not heard it for Timing.Gone, no pod that this one hears
-// has heard it in the last Timing.Suspect, and this pod hears more than half of the pods of its data
-// center. So of two sides of a partition, at most one takes the pods of the other for crashed. The
-// failure detector is eventually perfect (Chandra and Toueg, "Unreliable Failure Detectors for
-// Reliable Distributed Systems", 1996).
+// itself. A pod has crashed if this one has not heard it for Timing.Gone, no pod that this one
+// hears has heard it in the last Timing.Suspect, and this pod hears more than half of the pods of
+// its data center. So of two sides of a partition, at most one takes the pods of the other for
+// crashed. The failure detector is eventually perfect (Chandra and Toueg, "Unreliable Failure
+// Detectors for Reliable Distributed Systems", 1996).
 func (m *Members) judgeLost(now time.Time) (next time.Time) {
 	m.lookUrgently = false
 	m.noteHearing(now)
@@ -163,8 +163,8 @@ func (m *Members) updateCut(majority map[string]bool) {
 }
 
 // restartSilence starts the silence of missing pods anew: those of one data center, or with "" all.
-// When a partition ends, its pods are heard one after another. Suspects are not missing yet, so the time
-// is kept for them.
+// When a partition ends, its pods are heard one after another. Suspects are not missing yet, so the
+// time is kept for them.
 func (m *Members) restartSilence(dc string, now time.Time) {
 	if dc != "" {
 		m.heardAgain[dc] = now
@@ -177,11 +177,11 @@ func (m *Members) restartSilence(dc string, now time.Time) {
 }
 
 // Unreachable returns the names of the pods that can be alive, serve the host and cannot be asked:
-// those that are missing, and all while the bus is disconnected. A pod that does not hear the majority
-// of its data center may count as crashed to others. It names the missing pods of its data center for
-// every host, so that no two pods that take each other for crashed give complete answers. Of a host
-// that this pod has begun to serve, it names the pods that the pod waits for, see SetSynced. The zero
-// HostName is every host.
+// those that are missing, and all while the bus is disconnected. A pod that does not hear the
+// majority of its data center may count as crashed to others. It names the missing pods of its data
+// center for every host, so that no two pods that take each other for crashed give complete
+// answers. Of a host that this pod has begun to serve, it names the pods that the pod waits for,
+// see SetSynced. The zero HostName is every host.
 func (m *Members) Unreachable(host presence.HostName, scope Scope) []string {
 	if scope == ScopePod {
 		return nil

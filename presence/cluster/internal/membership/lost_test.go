@@ -107,8 +107,8 @@ func TestVerdictWaitsForThePodsThatStillHearIt(t *testing.T) {
 	})
 }
 
-// A pod that hears the pods of both sides of one-way cuts makes no majority of the side that it does not
-// hear.
+// A pod that hears the pods of both sides of one-way cuts makes no majority of the side that it
+// does not hear.
 func TestPodThatDoesNotHearThisOneMakesNoMajority(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(clustertest.Lab)
@@ -239,7 +239,8 @@ func (m *Members) admitWithoutProbe(p link.Peer, now time.Time) {
 	m.news = nil
 }
 
-// A pod misses a run that a later one has replaced, and hears neither: it then misses the later one.
+// A pod misses a run that a later one has replaced, and hears neither: it then misses the later
+// one.
 func TestPodThatMissesAReplacedRunMissesTheLaterOne(t *testing.T) {
 	for _, heard := range []bool{true, false} {
 		t.Run(fmt.Sprint("the later run is heard by the other pod: ", heard), func(t *testing.T) {
@@ -274,7 +275,8 @@ func TestPodThatMissesAReplacedRunMissesTheLaterOne(t *testing.T) {
 	}
 }
 
-// A later run of a missing pod, of which another pod tells, counts in its data center as the earlier one.
+// A later run of a missing pod, of which another pod tells, counts in its data center as the
+// earlier one.
 func TestLaterRunOfAMissingPodCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(clustertest.Lab)
@@ -435,8 +437,8 @@ func TestSuspendedMachineListensAgain(t *testing.T) {
 	})
 }
 
-// A run is not dead because a later one has ended, if it answers a probe after that: the clock of the pod
-// went back, or two processes have its name.
+// A run is not dead because a later one has ended, if it answers a probe after that: the clock of
+// the pod went back, or two processes have its name.
 func TestRunThatOutlivesALaterOneIsMissingWhenSilent(t *testing.T) {
 	for _, heard := range []bool{false, true} {
 		t.Run(fmt.Sprint("heard before the later one: ", heard), func(t *testing.T) {

@@ -16,8 +16,8 @@ type censusStep struct {
 	total, heard int
 }
 
-// add adds a pod. At a loss within margin before it was away, it may have been away: the next heartbeat
-// was the first that was lost.
+// add adds a pod. At a loss within margin before it was away, it may have been away: the next
+// heartbeat was the first that was lost.
 func (c *census) add(t tenure, hears bool, margin time.Duration) {
 	heard := 0
 	if hears {
@@ -49,18 +49,18 @@ func (c *census) majority(at time.Time) bool {
 	return next > 0 && 2*c.steps[next-1].heard > c.steps[next-1].total
 }
 
-// censuses returns the censuses of the data centers with missing pods. This pod counts. A suspect counts
-// as one that is not heard, and so does a pod that does not hear this one: it could make a majority on
-// both sides of one-way cuts.
+// censuses returns the censuses of the data centers with missing pods. This pod counts. A suspect
+// counts as one that is not heard, and so does a pod that does not hear this one: it could make a
+// majority on both sides of one-way cuts.
 //
-// A pod that counts as crashed still counts as one that is not heard: it may be alive, and a pod that was
-// in the majority for that verdict may hear it when the next one is lost. Otherwise, what is left of that
-// majority could take for crashed those that are a majority of all.
+// A pod that counts as crashed still counts as one that is not heard: it may be alive, and a pod
+// that was in the majority for that verdict may hear it when the next one is lost. Otherwise, what
+// is left of that majority could take for crashed those that are a majority of all.
 //
-// Each loss has a majority of its own. A pod whose name was neither heard nor missing at the loss does not
-// count: pods that start on both sides of a partition would make a majority on each. A pod that came
-// before it counts, even if another pod has been missing for longer. A pod that is not heard counts at
-// every loss: this pod may not know since when it was there.
+// Each loss has a majority of its own. A pod whose name was neither heard nor missing at the loss
+// does not count: pods that start on both sides of a partition would make a majority on each. A pod
+// that came before it counts, even if another pod has been missing for longer. A pod that is not
+// heard counts at every loss: this pod may not know since when it was there.
 func (m *Members) censuses() map[string]*census {
 	all := make(map[string]*census)
 	for _, l := range m.lost {
@@ -92,9 +92,9 @@ func (m *Members) censuses() map[string]*census {
 	return all
 }
 
-// noteHearing records which pods hear this one, as far as they have said. If one did not for a while, a
-// one-way cut has ended. It counts in majorities again, and may have counted on the other side until now,
-// so the silence of missing pods counts anew, as if the pod had been silent.
+// noteHearing records which pods hear this one, as far as they have said. If one did not for a
+// while, a one-way cut has ended. It counts in majorities again, and may have counted on the other
+// side until now, so the silence of missing pods counts anew, as if the pod had been silent.
 func (m *Members) noteHearing(now time.Time) {
 	for _, pod := range m.pods {
 		if !m.hearsThis(&pod.view) {

@@ -191,8 +191,8 @@ func TestTenureOfAPodWhoseGoodbyeWasNotHeard(t *testing.T) {
 	}
 }
 
-// A crashed pod is missing again, because it is heard and does not hear this one, or because another pod
-// says so: it has never been away.
+// A crashed pod is missing again, because it is heard and does not hear this one, or because
+// another pod says so: it has never been away.
 func TestCrashedPodThatIsMissingAgainCountsAtALoss(t *testing.T) {
 	for _, told := range []bool{false, true} {
 		t.Run(fmt.Sprint("another pod says so: ", told), func(t *testing.T) {
@@ -231,8 +231,8 @@ func TestTenureOfAPodThatWasHeardBeforeItsGoodbyeArrived(t *testing.T) {
 	}
 }
 
-// Another pod says that a pod is missing of which this one has just taken the goodbye of an earlier run,
-// because it was stopped. It may have been there at any loss.
+// Another pod says that a pod is missing of which this one has just taken the goodbye of an earlier
+// run, because it was stopped. It may have been there at any loss.
 func TestMissingPodCountsAtEveryLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(clustertest.Lab)

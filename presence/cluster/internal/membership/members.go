@@ -1,20 +1,21 @@
 // Package membership tracks which pods are alive, missing or dead, and which hosts they serve.
 //
-// A pod is alive while its heartbeats are heard (incarnations.go). When it is silent for Timing.Gone,
-// it becomes missing (silence.go), and answers name it until it is heard again or found dead
-// (lost.go): it has said goodbye, a later run has its name, another pod knows of its end, an operator
-// makes the pods forget it (forget.go), or it has crashed. This last verdict needs more than half of
-// its data center. For it, pods compare which runs they hear and miss: by sums in heartbeats, and by
-// lists where the sums differ (runs.go, descriptions.go).
+// A pod is alive while its heartbeats are heard (incarnations.go). When it is silent for
+// Timing.Gone, it becomes missing (silence.go), and answers name it until it is heard again or
+// found dead (lost.go): it has said goodbye, a later run has its name, another pod knows of its
+// end, an operator makes the pods forget it (forget.go), or it has crashed. This last verdict needs
+// more than half of its data center. For it, pods compare which runs they hear and miss: by sums in
+// heartbeats, and by lists where the sums differ (runs.go, descriptions.go).
 //
 // This pod has joined when all pods that it hears have confirmed that they hear it (pulse.go). What
 // it knows goes to its next run by a [Memory] (remember.go).
 //
-// Times are monotonic. The cluster's clock, which never goes back, is for other packages (clock.go).
+// Times are monotonic. The cluster's clock, which never goes back, is for other packages
+// (clock.go).
 //
-// Heartbeats, goodbyes, probes, lists and sites arrive at [Members.Handle]. [Members.Run] sends this
-// pod's heartbeats and detects the silence of others. Each change is made under the lock and then
-// reported to the [Observer], without it. Other rooms read by Serving, Alive, Unreachable and
+// Heartbeats, goodbyes, probes, lists and sites arrive at [Members.Handle]. [Members.Run] sends
+// this pod's heartbeats and detects the silence of others. Each change is made under the lock and
+// then reported to the [Observer], without it. Other rooms read by Serving, Alive, Unreachable and
 // KnowsPods.
 //
 // Members.turn is held during a change and its notifications, so that they are in order. It is
@@ -132,8 +133,8 @@ type podName struct{ dc, pod string }
 
 func nameOf(p link.Peer) podName { return podName{p.DC, p.Pod} }
 
-// New returns the members of a deployment as the pod of the link sees them. load returns the numbers
-// for this pod's heartbeats.
+// New returns the members of a deployment as the pod of the link sees them. load returns the
+// numbers for this pod's heartbeats.
 func New(l *link.Link, t timing.Timing, load func() (connections, hosts uint64), obs Observer, logger *zap.Logger) *Members {
 	m := &Members{
 		link: l, self: l.Self(), timing: t, logger: logger, load: load, observer: obs,
@@ -158,11 +159,11 @@ func New(l *link.Link, t timing.Timing, load func() (connections, hosts uint64),
 	return m
 }
 
-// SetSynced sets the functions that report whether this pod has what it needs of other pods, besides
-// their confirmation that they hear it: of all hosts that it serves, or of one. Until then it has not joined, or
-// not for that host. unsettled returns the pods that it waits for, because it has begun to serve the
-// host: missing is set if it waits for all missing pods, and crashed has those that count as crashed.
-// SetSynced must be called before Run.
+// SetSynced sets the functions that report whether this pod has what it needs of other pods,
+// besides their confirmation that they hear it: of all hosts that it serves, or of one. Until then
+// it has not joined, or not for that host. unsettled returns the pods that it waits for, because it
+// has begun to serve the host: missing is set if it waits for all missing pods, and crashed has
+// those that count as crashed. SetSynced must be called before Run.
 func (m *Members) SetSynced(
 	synced func() bool, syncedFor func(host presence.HostName) bool,
 	unsettled func(host presence.HostName) (missing bool, crashed []link.Peer),
@@ -170,16 +171,16 @@ func (m *Members) SetSynced(
 	m.synced, m.syncedFor, m.unsettled = synced, syncedFor, unsettled
 }
 
-// Ready reports whether this pod has joined: no pod was new for Timing.Quiet, every pod that it hears
-// has confirmed that it hears this one, and this pod is synced. It stays true from then on, and
-// becomes true at Timing.Latest after the start at the latest.
+// Ready reports whether this pod has joined: no pod was new for Timing.Quiet, every pod that it
+// hears has confirmed that it hears this one, and this pod is synced. It stays true from then on,
+// and becomes true at Timing.Latest after the start at the latest.
 func (m *Members) Ready() bool { return m.pulse.ready.Load() }
 
 // KnowsPods reports whether this pod knows now which pods are alive.
 func (m *Members) KnowsPods() bool { return m.pulse.knowsPods() }
 
-// Joined reports whether this pod knows now which pods are alive, and is synced for the host. The zero HostName
-// is every host that it serves.
+// Joined reports whether this pod knows now which pods are alive, and is synced for the host. The
+// zero HostName is every host that it serves.
 func (m *Members) Joined(host presence.HostName) bool {
 	if host.IsZero() {
 		return m.KnowsPods() && m.synced()
@@ -239,9 +240,10 @@ func (m *Members) Serving(host presence.HostName, scope Scope, withSuspects bool
 	return list
 }
 
-// Confirming returns the other pods that must confirm a complete change about the host: those that may
-// serve it, and all of a data center in which a pod counts as crashed. That pod may be alive, and make a
-// majority with some of these later, to which this pod has crashed: then it has the change from them.
+// Confirming returns the other pods that must confirm a complete change about the host: those that
+// may serve it, and all of a data center in which a pod counts as crashed. That pod may be alive,
+// and make a majority with some of these later, to which this pod has crashed: then it has the
+// change from them.
 func (m *Members) Confirming(host presence.HostName) []link.Peer {
 	list := m.Serving(host, ScopeAll, true)
 	m.mu.RLock()
@@ -275,8 +277,8 @@ func (m *Members) Speakers(host presence.HostName) []link.Peer {
 // rumored is how long a pod that counts as crashed may still be alive, see Misses.
 const rumored = time.Hour
 
-// Misses reports whether a pod is missing, or has become silent lately without a goodbye and is not back:
-// it can run on, although it counts as crashed.
+// Misses reports whether a pod is missing, or has become silent lately without a goodbye and is not
+// back: it can run on, although it counts as crashed.
 func (m *Members) Misses() bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -311,8 +313,8 @@ func (m *Members) Speaks(host presence.HostName) bool {
 	return m.own.Served.SpeaksCached(make(map[*sites.Served]bool, 1), host.String())
 }
 
-// Settled reports whether this pod knows which pods are alive, or does not wait for that: the bus is
-// disconnected for longer than a start takes.
+// Settled reports whether this pod knows which pods are alive, or does not wait for that: the bus
+// is disconnected for longer than a start takes.
 func (m *Members) Settled() bool {
 	return m.Ready() && (m.KnowsPods() || !m.pulse.connectedNow())
 }

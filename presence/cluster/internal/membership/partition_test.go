@@ -71,7 +71,8 @@ func TestGoodbyeOfAMissingRunThatReplacedOneThatIsHeard(t *testing.T) {
 	})
 }
 
-// A run answers a probe late, when a later one has come and gone. It may have ended before that one.
+// A run answers a probe late, when a later one has come and gone. It may have ended before that
+// one.
 func TestLateAnswerOfAReplacedRun(t *testing.T) {
 	for _, heard := range []bool{false, true} {
 		t.Run(fmt.Sprint("heard before the later one: ", heard), func(t *testing.T) {
@@ -102,8 +103,8 @@ func TestLateAnswerOfAReplacedRun(t *testing.T) {
 	}
 }
 
-// The earlier run of b did not hear this pod: it may have been one of a majority that took this pod for
-// crashed, and that hears it now.
+// The earlier run of b did not hear this pod: it may have been one of a majority that took this pod
+// for crashed, and that hears it now.
 func TestSilenceCountsAnewWhenThereIsAMajorityAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(clustertest.Lab)
@@ -287,8 +288,8 @@ func TestEndThatAnotherPodTellsCoversItsHeartbeats(t *testing.T) {
 	})
 }
 
-// The pods of a data center are heard again one after another: the silence of the others counts from
-// the first of them, whatever it counted as.
+// The pods of a data center are heard again one after another: the silence of the others counts
+// from the first of them, whatever it counted as.
 func TestSilenceCountsFromTheFirstPodThatIsHeardAgain(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -362,8 +363,8 @@ func TestPodThatIsHeardAndDoesNotHearThisOneIsMissing(t *testing.T) {
 	})
 }
 
-// Pods of two data centers can take each other for crashed, but then both do not hear the majority of
-// their own.
+// Pods of two data centers can take each other for crashed, but then both do not hear the majority
+// of their own.
 func TestMinorityNamesItsDataCenterForEveryHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(clustertest.Lab)

@@ -25,8 +25,8 @@ type probe struct {
 	nonce uint64
 	at    time.Time
 	tries int
-	// since is the time of the first probe of those in a row that are not answered, seq the number of
-	// the last heartbeat, and sum that of its sites. seq is 0 if there was no heartbeat.
+	// since is the time of the first probe of those in a row that are not answered, seq the number
+	// of the last heartbeat, and sum that of its sites. seq is 0 if there was no heartbeat.
 	since    time.Time
 	seq, sum uint64
 }
@@ -63,10 +63,10 @@ func (m *Members) retryProbes(now time.Time) (next time.Time) {
 	return next
 }
 
-// missUnanswered adds a pod that is heard again and does not hear this one to the missing pods. Only a
-// pod that was a member has heartbeats that an outsider cannot have recorded: with later numbers than
-// the last one that was heard. A later run of a missing pod may be recorded, but the pod is missing
-// already.
+// missUnanswered adds a pod that is heard again and does not hear this one to the missing pods.
+// Only a pod that was a member has heartbeats that an outsider cannot have recorded: with later
+// numbers than the last one that was heard. A later run of a missing pod may be recorded, but the
+// pod is missing already.
 func (m *Members) missUnanswered(p link.Peer, last probe, now time.Time) {
 	end, ok := m.ended[p]
 	l := m.lost[nameOf(p)]
@@ -94,8 +94,9 @@ func (m *Members) unknown(p link.Peer) bool {
 	return m.pods[p] == nil && !m.replaced(p) && len(m.namesakes(p)) == 0 && !m.isNamesake(p)
 }
 
-// heardAgainUnproved returns descriptions of pods that count as crashed and have sent a heartbeat since,
-// while their answers to a probe are awaited. The next run misses them, if this one ends now.
+// heardAgainUnproved returns descriptions of pods that count as crashed and have sent a heartbeat
+// since, while their answers to a probe are awaited. The next run misses them, if this one ends
+// now.
 func (m *Members) heardAgainUnproved(now time.Time) (list []message.Run) {
 	for p, last := range m.probes {
 		if end, ok := m.ended[p]; ok && last.seq > end.seq && m.lost[nameOf(p)] == nil && m.unknown(p) {

@@ -131,8 +131,8 @@ func TestAnotherPodKnowsTheEndOfAMissingPod(t *testing.T) {
 	})
 }
 
-// The sites of a pod that serves the same as this one are saved, because the next run of this one can
-// serve others.
+// The sites of a pod that serves the same as this one are saved, because the next run of this one
+// can serve others.
 func TestSitesOfAPodThatServesTheSameAreSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(clustertest.Lab)
@@ -321,8 +321,8 @@ func TestSitesOfDeadPodsDoNotWaitForTheDisk(t *testing.T) {
 	})
 }
 
-// A pod that counts as crashed is heard again, and this one ends before it is known whether the heartbeat
-// is an old one.
+// A pod that counts as crashed is heard again, and this one ends before it is known whether the
+// heartbeat is an old one.
 func TestPodThatIsHeardAgainIsMissingForTheNextRun(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

@@ -7,9 +7,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// tenure is when the name of a pod is heard or missing: from since on, except for the time from left
-// to back. Both are zero if it was never away. Of the times at which it was away, only the last one is
-// known: before the one before, it counts as never heard.
+// tenure is when the name of a pod is heard or missing: from since on, except for the time from
+// left to back. Both are zero if it was never away. Of the times at which it was away, only the
+// last one is known: before the one before, it counts as never heard.
 type tenure struct{ since, left, back time.Time }
 
 // resume returns the tenure of a pod that is back after it was away since left.
@@ -43,8 +43,8 @@ func (m *Members) tenureOf(p link.Peer, namesakes []link.Peer, now time.Time) te
 	return last.tenureBack(now)
 }
 
-// begin makes the tenure of a pod begin when the pod says that it has started after a goodbye, unless this
-// pod has heard that goodbye.
+// begin makes the tenure of a pod begin when the pod says that it has started after a goodbye,
+// unless this pod has heard that goodbye.
 func (t *tenure) begin(told message.Tenure, now time.Time) {
 	since := tenureIn(told, now).since
 	if heard := !t.left.IsZero() && !since.Before(t.left) && !since.After(t.back); !heard && since.After(t.since) {
@@ -52,7 +52,8 @@ func (t *tenure) begin(told message.Tenure, now time.Time) {
 	}
 }
 
-// saved returns the tenure for the file. A time that is not known is long ago: the pod counts always.
+// saved returns the tenure for the file. A time that is not known is long ago: the pod counts
+// always.
 func (t tenure) saved(now time.Time) message.Tenure {
 	age := func(at time.Time) uint64 {
 		if at.IsZero() {

@@ -9,8 +9,8 @@ import (
 // timeouts is how long to wait for a reply of a pod of this data center, or of another one.
 type timeouts struct{ local, remote time.Duration }
 
-// SetTimeouts sets how long to wait for a reply of a pod of this data center, and of another one. It
-// holds for replies that are awaited now, too.
+// SetTimeouts sets how long to wait for a reply of a pod of this data center, and of another one.
+// It holds for replies that are awaited now, too.
 func (m *Members) SetTimeouts(local, remote time.Duration) {
 	m.timeouts.Store(&timeouts{local, remote})
 }

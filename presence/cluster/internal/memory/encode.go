@@ -12,8 +12,9 @@ import (
 // Format of the records. The last 4 bytes of each value are the CRC-32C of its key and of the bytes
 // before them; numbers are big-endian.
 //
-//   - The key of the head is headKey. Its value is the version of the payloads in the file (1 byte),
-//     the start and the clock (8 bytes each), the number of runs (4 bytes), and the deployment.
+//   - The key of the head is headKey. Its value is the version of the payloads in the file (1
+//     byte), the start and the clock (8 bytes each), the number of runs (4 bytes), and the
+//     deployment.
 //   - The key of a run is its number (4 bytes), and its value a payload with one run.
 //   - The key of sites is their sum (8 bytes) and the number of the part (2 bytes), and their value
 //     a payload with this part.

@@ -10,7 +10,8 @@ type State struct {
 	Clock   uint64        // reading of the cluster's clock that no run has passed, in milliseconds
 	Runs    []message.Run // runs of other pods that it heard, missed, or knew to have ended
 
-	// Sites has the sites of runs, by their sum. The sites of a run are unknown if they are missing here.
+	// Sites has the sites of runs, by their sum. The sites of a run are unknown if they are missing
+	// here.
 	Sites map[uint64][]message.Site
 
 	Damaged int // records that were left out of a loaded state

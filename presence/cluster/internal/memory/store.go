@@ -36,8 +36,8 @@ var (
 	headKey     = []byte("head")
 )
 
-// Open opens the file, or creates it and its folder. A damaged file is renamed and replaced by a new
-// one, see [Store.Renamed].
+// Open opens the file, or creates it and its folder. A damaged file is renamed and replaced by a
+// new one, see [Store.Renamed].
 //
 // It returns [boltfile.ErrLocked] if another process has the file open. It returns
 // [boltfile.ErrDamaged] if the file is damaged and its new name is already used by an earlier

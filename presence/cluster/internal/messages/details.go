@@ -9,15 +9,15 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// Pods exchange the info and the status of users on the subjects of the messages, whether or not they
-// share a channel. There are no confirmations. Instead:
+// Pods exchange the info and the status of users on the subjects of the messages, whether or not
+// they share a channel. There are no confirmations. Instead:
 //
-//   - A pod repeats its news once after two times Timing.Gone, as times alone. It also repeats the values
-//     that it has learned. So the loss of a payload in a shorter cut is found, and pods that do not hear
-//     each other learn from a third one.
-//   - A pod sends the times of all users, on hosts where a user has an info or a status, when it hears a
-//     pod again that it missed, or one that started earlier than itself. It repeats that too, because the
-//     other pod may not have known this one.
+//   - A pod repeats its news once after two times Timing.Gone, as times alone. It also repeats the
+//     values that it has learned. So the loss of a payload in a shorter cut is found, and pods that
+//     do not hear each other learn from a third one.
+//   - A pod sends the times of all users, on hosts where a user has an info or a status, when it
+//     hears a pod again that it missed, or one that started earlier than itself. It repeats that
+//     too, because the other pod may not have known this one.
 
 const (
 	// recallDelay is the time in which pods that are heard again are told together.

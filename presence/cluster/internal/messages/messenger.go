@@ -1,5 +1,5 @@
-// Package messages carries messages to the pods that have connections of their host, at most once. In
-// the same way, pods tell each other the info and the status of users (details.go).
+// Package messages carries messages to the pods that have connections of their host, at most once.
+// In the same way, pods tell each other the info and the status of users (details.go).
 //
 // Messages of this pod are queued in a [Messenger] under its lock, within limits for each host, and
 // published by its worker. The worker also subscribes to the subjects of the hosts that have
@@ -80,8 +80,8 @@ type Counts struct {
 	Dropped uint64 `json:"dropped"` // subset of In that came faster than this pod could deliver them
 }
 
-// New returns a messenger, whose goroutine runs until Close. shared reports whether another pod may have
-// connections of a host.
+// New returns a messenger, whose goroutine runs until Close. shared reports whether another pod may
+// have connections of a host.
 func New(l *link.Link, reg presence.Pods, t timing.Timing, shared func(presence.HostName) bool, logger *zap.Logger) *Messenger {
 	m := &Messenger{
 		link: l, reg: reg, timing: t, logger: logger, shared: shared, worker: work.NewWorker(),

@@ -32,8 +32,8 @@ type DataCenter struct {
 	Authenticated int // distinct users; with [presence.PerConnection], connections with a user
 	Anonymous     int // connections without a user
 	// Users has one entry for each user, sorted by ID; with [presence.PerConnection], one for each
-	// connection. It is nil if not requested, and if the pods together have over [MaxListed] of them:
-	// Authenticated is then the sum of the pods. Otherwise it is not nil.
+	// connection. It is nil if not requested, and if the pods together have over [MaxListed] of
+	// them: Authenticated is then the sum of the pods. Otherwise it is not nil.
 	Users []presence.User
 }
 
@@ -93,8 +93,8 @@ func (k Asker) AllUsers(ctx context.Context, host presence.HostName, members boo
 }
 
 // Users lists the active channels of a page like [presence.Host.Page], and returns the After of the
-// next page. The zero page has all channels. Without a limit, there is no list of more than [MaxListed]
-// entries, see [Truth]. The results are shared and must not be changed.
+// next page. The zero page has all channels. Without a limit, there is no list of more than
+// [MaxListed] entries, see [Truth]. The results are shared and must not be changed.
 func (k Asker) Users(
 	ctx context.Context, host presence.HostName, scope membership.Scope, per presence.Per, page presence.Page,
 ) (list []presence.Listing, next string, truth Truth) {
@@ -141,8 +141,8 @@ func (k Asker) Disconnect(ctx context.Context, host presence.HostName, channel s
 	return a.count, a.truth
 }
 
-// LeaveChannels ends memberships, see [Local], on all pods, and returns their number. A missing pod may have
-// done it, or not.
+// LeaveChannels ends memberships, see [Local], on all pods, and returns their number. A missing pod
+// may have done it, or not.
 func (k Asker) LeaveChannels(ctx context.Context, host presence.HostName, call *message.Call) (int, Truth) {
 	a := k.queries.ask(ctx, queryKey{kind: message.KindLeave, host: host, scope: membership.ScopeAll, call: call})
 	return a.count, a.truth

@@ -71,9 +71,10 @@ func (p *wire) Subscribe(subject string, handle func(payload []byte)) (cancel fu
 	return func() {}, nil
 }
 
-// BenchmarkAllUsers counts the users of a host that are spread over ten pods. peak-MB is how much the
-// heap of all pods together grows at most, nearly without garbage, in a round that is not timed. With ten
-// million users, collecting the garbage that often takes longer than a pod may take to answer.
+// BenchmarkAllUsers counts the users of a host that are spread over ten pods. peak-MB is how much
+// the heap of all pods together grows at most, nearly without garbage, in a round that is not
+// timed. With ten million users, collecting the garbage that often takes longer than a pod may take
+// to answer.
 func BenchmarkAllUsers(b *testing.B) {
 	const pods = 10
 	for _, users := range []int{1_000, 100_000, 1_000_000, 10_000_000} {

@@ -14,8 +14,8 @@ func (r *run) fill() bool {
 	return len(r.hashes) > 0
 }
 
-// countDistinct counts the different hashes of runs, of which each has one at least. It merges them,
-// so no more than one part of each is in memory.
+// countDistinct counts the different hashes of runs, of which each has one at least. It merges
+// them, so no more than one part of each is in memory.
 func countDistinct(runs []run) (n int) {
 	for i := len(runs)/2 - 1; i >= 0; i-- {
 		sink(runs, i)

@@ -129,7 +129,8 @@ func (k *Queries) gather(q queryKey) *gathered {
 	return g
 }
 
-// request sends a query, and returns the replies of the pods, and the names of those that do not reply.
+// request sends a query, and returns the replies of the pods, and the names of those that do not
+// reply.
 func (k *Queries) request(query message.Query, pods []link.Peer, send func(query *message.Query)) (replies []podReply, missing []string) {
 	col := k.collect(pods)
 	query.ID = col.id

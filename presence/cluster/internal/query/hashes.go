@@ -49,8 +49,8 @@ type keptList struct {
 	expiry *time.Timer
 }
 
-// part returns the first [message.MaxHashes] hashes from q.From on, and whether there are more. If the
-// list of the count is not kept, it has the users of this moment.
+// part returns the first [message.MaxHashes] hashes from q.From on, and whether there are more. If
+// the list of the count is not kept, it has the users of this moment.
 func (k *keptHashes) part(from link.Peer, q *message.Query, pods presence.Pods) (part []uint64, more bool) {
 	key := keptKey{from, q.Host, q.Seed}
 	hashes := k.take(key)

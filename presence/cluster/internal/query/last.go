@@ -9,8 +9,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// maxAsking limits the questions of joins that are asked at the same time. Others wait: after a restart,
-// many channels get their first connection at once, and pods drop queries beyond their limits.
+// maxAsking limits the questions of joins that are asked at the same time. Others wait: after a
+// restart, many channels get their first connection at once, and pods drop queries beyond their
+// limits.
 const maxAsking = 64
 
 // LastEvent returns the last event of a cache channel, if a pod keeps one.
@@ -26,8 +27,8 @@ func lastKey(host presence.HostName, channel string) queryKey {
 	return queryKey{kind: message.KindLast, host: host, scope: membership.ScopeAll, channel: channel}
 }
 
-// AskLast implements [presence.LastAsker]. The question shares no answer: an event that came after an
-// earlier question may be in no answer, and not have been kept by this pod.
+// AskLast implements [presence.LastAsker]. The question shares no answer: an event that came after
+// an earlier question may be in no answer, and not have been kept by this pod.
 func (k *Queries) AskLast(host presence.HostName, channel string, id uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -13,7 +13,8 @@ type Local interface {
 	Connections() int
 	// Explain returns the connections of a user.
 	Explain(host presence.HostName, user string) []message.Connection
-	// Hosts returns the numbers of the host, or of all hosts with connections if it is the zero HostName.
+	// Hosts returns the numbers of the host, or of all hosts with connections if it is the zero
+	// HostName.
 	Hosts(host presence.HostName) []message.HostCount
 	// Listeners returns what [presence.Host.Listeners] does.
 	Listeners(host presence.HostName, l presence.Listeners) (of presence.Listing, list []message.Listener, ok bool)

@@ -8,12 +8,12 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// maxLong limits the queries about long lists that are answered at the same time, of those that other
-// pods are asked, and of the rest. Others wait.
+// maxLong limits the queries about long lists that are answered at the same time, of those that
+// other pods are asked, and of the rest. Others wait.
 const maxLong = 2
 
-// MaxListed is the maximum number of users, or of connections with a user, that [Asker.AllUsers] lists,
-// and of entries (see [presence.Host.Entries]) that [Asker.Users] lists without a limit.
+// MaxListed is the maximum number of users, or of connections with a user, that [Asker.AllUsers]
+// lists, and of entries (see [presence.Host.Entries]) that [Asker.Users] lists without a limit.
 const MaxListed = 1_000_000
 
 // isListing reports whether a query is for all users of channels, however many there are.
@@ -33,8 +33,8 @@ func entries(q queryKey, replies []podReply) (n int) {
 	return n
 }
 
-// lacking returns the pods whose lists were left out, and are needed for the answer. It relies on no
-// pod for that: a faulty one can say that it left out what nobody needs. Nobody would read it.
+// lacking returns the pods whose lists were left out, and are needed for the answer. It relies on
+// no pod for that: a faulty one can say that it left out what nobody needs. Nobody would read it.
 func lacking(q queryKey, replies []podReply) (pods []link.Peer) {
 	switch {
 	case q.kind == message.KindCount && q.per.Raw():
@@ -57,8 +57,8 @@ func lacking(q queryKey, replies []podReply) (pods []link.Peer) {
 	return pods
 }
 
-// turns returns the queries about long lists that q waits for. One that no other pod is asked does not
-// wait for those that are: a pod that is slow would hold up hosts that it does not serve.
+// turns returns the queries about long lists that q waits for. One that no other pod is asked does
+// not wait for those that are: a pod that is slow would hold up hosts that it does not serve.
 func (k *Queries) turns(q queryKey) chan struct{} {
 	if len(k.named(q)) == 0 {
 		return k.longOwn
@@ -66,10 +66,11 @@ func (k *Queries) turns(q queryKey) chan struct{} {
 	return k.long
 }
 
-// takeTurn waits until fewer than maxLong of the queries that have a turn are answered. Meanwhile, f is
-// shared with all equal queries, because it begins after them. It returns
+// takeTurn waits until fewer than maxLong of the queries that have a turn are answered. Meanwhile,
+// f is shared with all equal queries, because it begins after them. It returns
 //   - now: whether there was nothing to wait for, so that earlier replies can be used,
-//   - other: an equal query that waits already, and answers this one too; the caller has no turn then.
+//   - other: an equal query that waits already, and answers this one too; the caller has no turn
+//     then.
 //
 // ok is false if the queries were stopped.
 func (k *Queries) takeTurn(turns chan struct{}, q queryKey, f *sharedAnswer) (now bool, other *sharedAnswer, ok bool) {
@@ -92,7 +93,8 @@ func (k *Queries) takeTurn(turns chan struct{}, q queryKey, f *sharedAnswer) (no
 	}
 }
 
-// postpone makes f the shared answer while it waits for its turn. If another one waits, it returns that.
+// postpone makes f the shared answer while it waits for its turn. If another one waits, it returns
+// that.
 func (k *Queries) postpone(q queryKey, f *sharedAnswer) *sharedAnswer {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -117,8 +119,8 @@ func (k *Queries) begin(q queryKey, f *sharedAnswer) {
 	}
 }
 
-// complete asks for the lists that were left out of the replies. The hashes of a count come as streams,
-// which are read while they are merged; the lists of users at once.
+// complete asks for the lists that were left out of the replies. The hashes of a count come as
+// streams, which are read while they are merged; the lists of users at once.
 func (k *Queries) complete(q queryKey, g *gathered, pods []link.Peer) {
 	if q.kind == message.KindCount {
 		for i := range g.replies {

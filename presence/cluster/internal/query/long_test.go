@@ -341,8 +341,8 @@ func TestOwnListsDoNotWaitForOtherPods(t *testing.T) {
 	})
 }
 
-// A faulty pod says that it left out a list that the answer does not need. It is not asked for the list,
-// and the pod that asks can leave: the end of the test waits for its goroutines.
+// A faulty pod says that it left out a list that the answer does not need. It is not asked for the
+// list, and the pod that asks can leave: the end of the test waits for its goroutines.
 func TestListsThatNobodyNeedsAreNotAskedFor(t *testing.T) {
 	for _, tc := range []struct {
 		name   string

@@ -25,16 +25,17 @@ type PodListener struct {
 	message.Listener
 }
 
-// Hosts returns the hosts that have connections on any pod, sorted by name, data center and pod. If host
-// is not the zero HostName, it returns only this one. The results are shared and must not be changed.
+// Hosts returns the hosts that have connections on any pod, sorted by name, data center and pod. If
+// host is not the zero HostName, it returns only this one. The results are shared and must not be
+// changed.
 func (k Asker) Hosts(ctx context.Context, host presence.HostName) ([]PodHost, Truth) {
 	a := k.queries.ask(ctx, queryKey{kind: message.KindHosts, host: host, scope: membership.ScopeAll})
 	return a.hosts, a.truth
 }
 
-// Listeners lists connections like [presence.Host.Listeners], sorted by user and pod. of has the channel
-// without users, once for each pod on which it is active and not hidden. next is the After of the next
-// page, or "" if this is the last. The results are shared and must not be changed.
+// Listeners lists connections like [presence.Host.Listeners], sorted by user and pod. of has the
+// channel without users, once for each pod on which it is active and not hidden. next is the After
+// of the next page, or "" if this is the last. The results are shared and must not be changed.
 func (k Asker) Listeners(
 	ctx context.Context, host presence.HostName, l presence.Listeners,
 ) (of []presence.Listing, list []PodListener, next string, truth Truth) {
@@ -58,8 +59,8 @@ func mergeHosts(replies []podReply) []PodHost {
 	return list
 }
 
-// mergeListeners merges pages of all pods, each of which has one user more than the limit if there is
-// another page.
+// mergeListeners merges pages of all pods, each of which has one user more than the limit if there
+// is another page.
 func mergeListeners(q queryKey, replies []podReply) (a answer) {
 	a.listeners = []PodListener{}
 	for _, r := range replies {
@@ -75,8 +76,8 @@ func mergeListeners(q queryKey, replies []podReply) (a answer) {
 	return a
 }
 
-// FirstUsers returns the connections of the first users of a list that is sorted by user, at most limit, and the
-// last one of them if there are more. With the limit 0, it returns all.
+// FirstUsers returns the connections of the first users of a list that is sorted by user, at most
+// limit, and the last one of them if there are more. With the limit 0, it returns all.
 func FirstUsers(list []PodListener, limit int) (first []PodListener, next string) {
 	users := 0
 	for i := range list {

@@ -1,11 +1,12 @@
 // Package query asks all pods that serve a host, and replies to the queries of other pods.
 //
 // Callers use an [Asker]. [Queries] has the queries in progress: equal queries share an answer
-// (share.go), a collector waits for the replies of the pods (collect.go), and their parts are merged
-// into one answer with a [Truth] (merge.go). Replies arrive at [Queries.AddReply]. A [Responder]
-// replies to the queries of other pods, on a few goroutines with a bounded queue. A query is one
-// payload to all. Many queries, and many replies, are bundled for each pod ([link.Link.SendBundled]).
-// A pod that does not reply for Timing.Repeat is asked again in its inbox.
+// (share.go), a collector waits for the replies of the pods (collect.go), and their parts are
+// merged into one answer with a [Truth] (merge.go). Replies arrive at [Queries.AddReply]. A
+// [Responder] replies to the queries of other pods, on a few goroutines with a bounded queue. A
+// query is one payload to all. Many queries, and many replies, are bundled for each pod
+// ([link.Link.SendBundled]). A pod that does not reply for Timing.Repeat is asked again in its
+// inbox.
 //
 // Queries.mu guards the sets of collectors and shared answers, replyCollector.mu the replies to one
 // query. They are not held together.
@@ -94,8 +95,8 @@ func (k *Queries) collect(named []link.Peer) *replyCollector {
 }
 
 // wait returns when no pod is pending, the last deadline of the pending pods has passed, or stop is
-// closed. Meanwhile, it repeats the query in the inboxes of silent pods: they may not have known this
-// pod when they received it, or a part of the reply was lost.
+// closed. Meanwhile, it repeats the query in the inboxes of silent pods: they may not have known
+// this pod when they received it, or a part of the reply was lost.
 func (k *Queries) wait(col *replyCollector, query message.Query) {
 	col.changed.Wait(func() time.Duration {
 		pods, next := col.silent(k.timing.Repeat)
@@ -110,8 +111,8 @@ func (k *Queries) wait(col *replyCollector, query message.Query) {
 	}, nil, k.stop)
 }
 
-// forget ends the collection of replies. If the query was repeated, more than one reply of a pod can
-// arrive: those that come late are expected until the last deadline after the repetition.
+// forget ends the collection of replies. If the query was repeated, more than one reply of a pod
+// can arrive: those that come late are expected until the last deadline after the repetition.
 func (k *Queries) forget(col *replyCollector) {
 	drop := func() {
 		k.mu.Lock()

@@ -248,8 +248,8 @@ func TestRepeatedCallIsCarriedOutOnce(t *testing.T) {
 	}
 }
 
-// A pod that asks carries out its own query once, too, and adds what other pods reply. A pod that does
-// not reply is named.
+// A pod that asks carries out its own query once, too, and adds what other pods reply. A pod that
+// does not reply is named.
 func TestCallsAreAddedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(clustertest.Lab)

@@ -93,8 +93,8 @@ func (r *Responder) answer(q queried) {
 	}
 }
 
-// keepReply is how long the reply to a query that changed something is kept for its repetitions. No pod
-// waits longer for replies.
+// keepReply is how long the reply to a query that changed something is kept for its repetitions. No
+// pod waits longer for replies.
 const keepReply = time.Minute
 
 // replyOnce is reply for a query of another pod. It carries out a query that changes something only
@@ -114,7 +114,8 @@ func (r *Responder) replyOnce(q queried) *message.Reply {
 	return reply
 }
 
-// reply returns this pod's reply to a pod. A count has hashes if it is merged with those of other pods.
+// reply returns this pod's reply to a pod. A count has hashes if it is merged with those of other
+// pods.
 func (r *Responder) reply(to link.Peer, q *message.Query, hashes bool) *message.Reply {
 	reply := &message.Reply{ID: q.ID, Try: q.Try}
 	if q.Kind == message.KindPing {

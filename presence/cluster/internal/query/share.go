@@ -8,8 +8,8 @@ import (
 const maxShared = 4096
 
 // sharedAnswer is a query in progress, or its answer. Equal queries share it for Timing.Share after
-// it began, so an answer is at most that old, in addition to its duration. Queries.mu guards began and
-// waits.
+// it began, so an answer is at most that old, in addition to its duration. Queries.mu guards began
+// and waits.
 type sharedAnswer struct {
 	began  time.Time
 	waits  bool          // for its turn, see takeTurn; it begins later

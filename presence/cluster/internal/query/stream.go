@@ -11,16 +11,16 @@ import (
 // reply besides.
 const maxStream = 30 * time.Second
 
-// hashStream receives the hashes of one pod's users in order. At most two parts are in memory: one is
-// merged while the next is asked for.
+// hashStream receives the hashes of one pod's users in order. At most two parts are in memory: one
+// is merged while the next is asked for.
 type hashStream struct {
 	pod   link.Peer
 	parts chan []uint64 // none is empty; closed at the end
 	whole bool          // all parts came; set before parts is closed, and read after it
 }
 
-// stream starts to ask a pod for its hashes. The goroutine ends when all parts are received from the
-// channel, or, also if nobody receives them, soon after the queries are stopped.
+// stream starts to ask a pod for its hashes. The goroutine ends when all parts are received from
+// the channel, or, also if nobody receives them, soon after the queries are stopped.
 func (k *Queries) stream(q queryKey, seed uint64, p link.Peer) *hashStream {
 	s := &hashStream{pod: p, parts: make(chan []uint64)}
 	k.all.Go(func() {
@@ -33,8 +33,8 @@ func (k *Queries) stream(q queryKey, seed uint64, p link.Peer) *hashStream {
 // next returns the next part; nil at the end.
 func (s *hashStream) next() []uint64 { return <-s.parts }
 
-// isWhole reports whether all parts came. It reads what the answer did not, because only the end of the
-// parts says that whole is set.
+// isWhole reports whether all parts came. It reads what the answer did not, because only the end of
+// the parts says that whole is set.
 func (s *hashStream) isWhole() bool {
 	for range s.parts {
 		continue

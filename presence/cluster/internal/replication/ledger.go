@@ -90,8 +90,8 @@ func (l *ledger) publish(k shardKey, clock uint64) (step uint64) {
 	return 0
 }
 
-// advance makes clock the clock of the shard, and returns the difference from the one before; 0 if it
-// is not later: the pods that follow the shard since have what is up to it in their answers.
+// advance makes clock the clock of the shard, and returns the difference from the one before; 0 if
+// it is not later: the pods that follow the shard since have what is up to it in their answers.
 func (s *publishedShard) advance(clock uint64) (step uint64) {
 	if clock <= s.published {
 		return 0

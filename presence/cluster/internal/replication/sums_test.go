@@ -294,7 +294,8 @@ func TestLostAnswerToACheckIsSentAgain(t *testing.T) {
 	})
 }
 
-// An answer to a check arrives so late that the pod has nobody in the channel anymore, and has said so.
+// An answer to a check arrives so late that the pod has nobody in the channel anymore, and has said
+// so.
 func TestLateAnswerToACheckIsCorrected(t *testing.T) {
 	isAnswer := func(m message.Message) bool {
 		d, ok := m.(*message.Delta)

@@ -28,8 +28,8 @@ type replica struct {
 	// the answers, so they are late or were recorded by an outsider.
 	floor uint64
 	live  uint64 // Clock of a live delta that was merged since the check was sent; 0 without one, or after the answer
-	// answered is set if an answer was merged since the check was sent. It can be that to an earlier
-	// check, which came late.
+	// answered is set if an answer was merged since the check was sent. It can be that to an
+	// earlier check, which came late.
 	answered bool
 }
 

@@ -1,6 +1,6 @@
 // Package sites has the sites that a pod serves: an [Announcement] has them as messages, with a sum
-// by which pods compare them, and [Served] answers which hosts they serve. Its values do not change,
-// so they need no lock.
+// by which pods compare them, and [Served] answers which hosts they serve. Its values do not
+// change, so they need no lock.
 package sites
 
 import (

@@ -14,7 +14,8 @@ type Served struct {
 	every bool
 	first hostpattern.Map[[]int32]      // sites by the patterns of their first set
 	rest  [][]hostpattern.Map[struct{}] // other sets, by site
-	// parts has the sorted hashes of the sites, and of each pattern of a site with one set; see Covers.
+	// parts has the sorted hashes of the sites, and of each pattern of a site with one set; see
+	// Covers.
 	parts []uint64
 	// events has the hosts for which the pod has events; nil without them.
 	events *Served

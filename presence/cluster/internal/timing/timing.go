@@ -1,5 +1,5 @@
-// Package timing has the durations of the cluster, for example the silence after which a pod counts as
-// lost. It has no state.
+// Package timing has the durations of the cluster, for example the silence after which a pod counts
+// as lost. It has no state.
 package timing
 
 import "time"
@@ -30,8 +30,8 @@ type Timing struct {
 	// back sooner.
 	Linger time.Duration
 
-	// Wall is the wall clock. If nil, time.Now is. It only says when this pod was started: intervals are
-	// measured without it.
+	// Wall is the wall clock. If nil, time.Now is. It only says when this pod was started:
+	// intervals are measured without it.
 	Wall func() time.Time
 	// Slept returns how long the machine has been suspended since its start, in which the clock of
 	// intervals stands still. If nil, the kernel is asked.

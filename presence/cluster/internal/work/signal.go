@@ -16,8 +16,8 @@ func (s Signal) Wake() {
 	}
 }
 
-// Wait returns when left returns zero or less, or when done or stop is closed. left returns how long
-// to wait. It is called again after each Wake, and when the time that it returned has passed.
+// Wait returns when left returns zero or less, or when done or stop is closed. left returns how
+// long to wait. It is called again after each Wake, and when the time that it returned has passed.
 func (s Signal) Wait(left func() time.Duration, done, stop <-chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
