@@ -102,45 +102,92 @@ type beat struct {
 }
 
 // stream sends a snapshot after each interval: the whole one if it has changed, and otherwise only that it has
-// not. If the next snapshot has to wait, it says after each interval how old the last one is. It returns when the client is gone or too slow, the context ends, or the server shuts down.
+// not. While the next snapshot is made, or has to wait, it says after each interval how old the last one is. It
+// returns when the client is gone or too slow, the context ends, or the server shuts down.
 func (s *Server) stream(ctx context.Context, w http.ResponseWriter, v *Visit, q query) {
 	out := http.NewResponseController(w)
 	defer func() { _ = out.SetWriteDeadline(time.Time{}) }() // the connection may serve other requests
-	var last []byte
-	var start, taken, due time.Time // start of the last snapshot, age of its oldest part, and start of the next
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	ctx, cancel := context.WithCancel(ctx)
+	made := make(chan shot, 1)
+	making := false
+	defer func() {
+		cancel()
+		if making {
+			<-made // it counts as a part of the stream, whose number is limited
+		}
+	}()
+	begin := func() {
+		making = true
+		go func() { // ends with the context
+			var next shot
+			defer func() {
+				next.panicked = recover()
+				made <- next
+			}()
+			next = s.shoot(ctx, v, q)
+		}()
+	}
+	begin()
+	var last shot
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
 	for {
+		var view []byte
 		select {
 		case <-ctx.Done():
 			return
 		case <-v.Ended:
 			return
-		case <-timer.C:
-		}
-		if v.hasEnded() {
-			return
-		}
-		var view []byte
-		if now := time.Now(); !now.Before(due) {
-			start = now
-			snap, age := s.take(ctx, v, q)
-			body, err := json.Marshal(&snap)
-			if err != nil || ctx.Err() != nil {
+		case next := <-made:
+			making = false
+			if next.panicked != nil {
+				panic(next.panicked) // for the server, which ends the request only
+			}
+			if next.body == nil {
 				return
 			}
-			if !bytes.Equal(body, last) {
-				view, last = fmt.Appendf(nil, "event: view\ndata: %s\n\n", body), body
+			if !bytes.Equal(next.body, last.body) {
+				view = fmt.Appendf(nil, "event: view\ndata: %s\n\n", next.body)
 			}
-			end := time.Now()
-			taken, due = end.Add(-age), end.Add(restAfter(end.Sub(start), snap.Complete))
+			last = next
+		case now := <-ticker.C:
+			if !making && !now.Before(last.due) {
+				begin()
+				continue
+			}
+			if last.body == nil {
+				continue
+			}
 		}
-		now, _ := json.Marshal(beat{start.UnixMilli(), time.Since(taken).Milliseconds()}) // never fails for numbers
+		if v.hasEnded() || ctx.Err() != nil {
+			return
+		}
+		now, _ := json.Marshal(beat{last.start.UnixMilli(), time.Since(last.taken).Milliseconds()}) // never fails for numbers
 		_ = out.SetWriteDeadline(time.Now().Add(writeTimeout))
 		_, err := fmt.Fprintf(w, "event: beat\ndata: %s\n\n%s", now, view)
 		if err != nil || out.Flush() != nil {
 			return
 		}
-		timer.Reset(interval)
 	}
+}
+
+// shot is a snapshot, encoded.
+type shot struct {
+	body  []byte    // nil if it cannot be encoded
+	start time.Time // time at which it was begun
+	taken time.Time // time of its oldest part
+	due   time.Time // time of the next one
+
+	panicked any // not nil if it failed
+}
+
+func (s *Server) shoot(ctx context.Context, v *Visit, q query) shot {
+	start := time.Now()
+	snap, stale := s.take(ctx, v, q)
+	body, err := json.Marshal(&snap)
+	if err != nil {
+		body = nil
+	}
+	end := time.Now()
+	return shot{body: body, start: start, taken: end.Add(-stale), due: end.Add(restAfter(end.Sub(start), snap.Complete))}
 }
