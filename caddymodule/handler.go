@@ -227,11 +227,13 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) openSocket(w http.ResponseWriter, r *http.Request, by gateway.Door, how gateway.Opening) {
 	_, span := h.app.hub.Tracer.FromRequest(r.Context(), "handshake")
 	id := h.app.hub.ServeSocket(w, r, by, how)
-	failure := ""
-	if id == (presence.ID{}) {
-		failure = "refused"
+	if name, err := presence.ParseHostName(r.Host); span != nil && err == nil {
+		status, failure := http.StatusSwitchingProtocols, ""
+		if id == (presence.ID{}) {
+			status, failure = 0, "refused" // with a status, or with a close code
+		}
+		span.End(name.String(), status, failure)
 	}
-	span.End(r.Host, 0, failure)
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok && id != (presence.ID{}) {
 		extra.Set(zap.String("rollcall_connection", id.String()))
 	}

@@ -58,6 +58,7 @@ func newProcess() *process {
 	p.pusher = rest.New(rest.Config{
 		Registry: h.Registry, Local: h, PodsToAsk: askedAll(h), CheckSend: h.CheckSend, Sent: h.SentByBackend,
 		Draining: h.IsDraining, BadKey: p.api.BadKeys().Try, Observe: p.api.Observe, Received: receivedURL,
+		Tracer: &h.Tracer,
 	})
 	p.operator = operator.New(h, p.api, h.Logger())
 	p.console = console.New(console.Config{Operator: p.operator, Pod: h, Draining: h.IsDraining})

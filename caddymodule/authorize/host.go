@@ -159,12 +159,12 @@ func (h *host) start(f *flight) {
 func (h *host) fly(ctx context.Context, f *flight) {
 	began := time.Now()
 	ctx, span := h.asker.tracer.New(ctx, "authorize")
-	a, failure := post(ctx, h.asker.client, f.to, f.question.encode())
+	a, status, failure := post(ctx, h.asker.client, f.to, f.question.encode())
+	why := ""
 	if failure != nil {
-		span.End(h.name.String(), failure.status, string(failure.why))
-	} else {
-		span.End(h.name.String(), 0, "")
+		why = string(failure.why)
 	}
+	span.End(h.name.String(), status, why)
 	f.cancel()
 	h.land(f, a, failure, began)
 }

@@ -40,32 +40,32 @@ func (f *failure) down() bool {
 	return false
 }
 
-// post asks the backend once.
-func post(ctx context.Context, client *http.Client, to *Endpoint, body []byte) (Answer, *failure) {
+// post asks the backend once. The status is that of the response, 0 without one.
+func post(ctx context.Context, client *http.Client, to *Endpoint, body []byte) (a Answer, status int, f *failure) {
 	req, err := backend.NewRequest(ctx, to.URL, to.Secrets, backend.NewID(), body)
 	if err != nil {
-		return Answer{}, &failure{why: result(backend.ReasonNetwork), err: err}
+		return Answer{}, 0, &failure{why: result(backend.ReasonNetwork), err: err}
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return Answer{}, noResponse(err)
+		return Answer{}, 0, noResponse(err)
 	}
 	defer func() { _ = resp.Body.Close() }() // a longer body is not read; its connection is closed
+	status = resp.StatusCode
 	switch {
-	case resp.StatusCode == http.StatusForbidden:
-		return Answer{}, nil
-	case resp.StatusCode != http.StatusOK:
-		return Answer{}, &failure{reasonOf(resp.StatusCode), resp.StatusCode, fmt.Errorf("the backend answered %d", resp.StatusCode)}
+	case status == http.StatusForbidden:
+		return Answer{}, status, nil
+	case status != http.StatusOK:
+		return Answer{}, status, &failure{reasonOf(status), status, fmt.Errorf("the backend answered %d", status)}
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return Answer{}, noResponse(err)
+		return Answer{}, status, noResponse(err)
 	}
-	a, err := parseAnswer(text, time.Now())
-	if err != nil {
-		return Answer{}, &failure{resultInvalid, resp.StatusCode, err}
+	if a, err = parseAnswer(text, time.Now()); err != nil {
+		return Answer{}, status, &failure{resultInvalid, status, err}
 	}
-	return a, nil
+	return a, status, nil
 }
 
 func noResponse(err error) *failure {

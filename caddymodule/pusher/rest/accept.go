@@ -25,11 +25,12 @@ func bodyLimit(c *app.Config) int64 {
 }
 
 // accept reads a request and checks who has signed it.
-func (s *Server) accept(w http.ResponseWriter, r *http.Request, c call) (*request, *failure) {
+func (s *Server) accept(w http.ResponseWriter, r *http.Request, c *call) (*request, *failure) {
 	asked, err := presence.ParseHostName(r.Host)
 	if err != nil {
 		return nil, failed(problem.BadHost())
 	}
+	c.host = asked
 	of, p := c.by.Owner(asked)
 	if p != nil {
 		return nil, failed(p)
@@ -71,7 +72,7 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, c call) (*reques
 	if a.Host == (presence.HostName{}) || a.Host == asked {
 		return q, nil
 	}
-	q.host = a.Host
+	q.host, c.host = a.Host, a.Host
 	if q.site, p = c.by.Other(r, of, a.Host); p != nil {
 		return nil, failed(p)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pusher/app"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/caddymodule/tracing"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
@@ -38,7 +39,7 @@ type Local interface {
 	Disconnect(host presence.HostName, channel string, call *cluster.Call) int
 }
 
-// Config is what the endpoints need. All fields are required.
+// Config is what the endpoints need. All fields but Tracer are required.
 type Config struct {
 	Registry *presence.Registry
 	Local    Local
@@ -56,6 +57,7 @@ type Config struct {
 	BadKey func(set [32]byte, client netip.Prefix, right bool, now time.Time) time.Duration
 	// Observe counts a request to an endpoint that was answered with an HTTP status.
 	Observe func(endpoint string, status int, start time.Time)
+	Tracer  *tracing.Tracer // makes a span for each request; if nil, there are none
 	// Received returns the URL that the client has sent and signed: other handlers may have changed it.
 	Received func(r *http.Request) *url.URL
 }
@@ -77,10 +79,18 @@ type response struct {
 func (s *Server) Serve(w http.ResponseWriter, r *http.Request, appID, tail string, by Door) {
 	start := time.Now()
 	to, args := route(tail)
-	a, e := s.answer(w, r, call{appID: appID, args: args, to: to, by: by})
-	status := http.StatusOK
+	c := call{appID: appID, args: args, to: to, by: by}
+	var span *tracing.Span
+	if to != nil {
+		ctx := r.Context()
+		if ctx, span = s.Tracer.FromRequest(ctx, "apps/"+to.name); span != nil {
+			r = r.WithContext(ctx)
+		}
+	}
+	a, e := s.answer(w, r, &c)
+	status, code := http.StatusOK, ""
 	if e != nil {
-		status = e.status
+		status, code = e.status, strconv.Itoa(e.status)
 		e.write(w)
 	} else {
 		header := w.Header()
@@ -93,6 +103,7 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, appID, tail strin
 	}
 	if to != nil {
 		s.Observe("apps/"+to.name, status, start)
+		span.End(c.host.String(), status, code)
 	}
 }
 
@@ -102,10 +113,11 @@ type call struct {
 	to    *endpoint
 	args  []string
 	by    Door
+	host  presence.HostName // asked, and then that of the app; zero before it is known
 }
 
 // answer carries a request out. The order of the checks is that of the protocol.
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, c call) (response, *failure) {
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, c *call) (response, *failure) {
 	if p := c.by.CheckAddress(r); p != nil {
 		return response{}, failed(p)
 	}
