@@ -78,6 +78,11 @@ func buildTo(ctx context.Context, b xcaddy.Builder, output string, build buildFu
 	}
 	defer os.RemoveAll(unfinished)
 
+	unlink, err := linkReplacements(&b)
+	if err != nil {
+		return fmt.Errorf("linking the replacements: %w", err)
+	}
+	defer unlink()
 	built := filepath.Join(unfinished, filepath.Base(output))
 	if err := build(b, ctx, built); err != nil {
 		return fmt.Errorf("building Caddy %s: %w", b.CaddyVersion, err)
