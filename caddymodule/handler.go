@@ -22,8 +22,8 @@ import (
 
 // Handler serves a site. Below the prefix, socket is the websocket and client.js the script for
 // browsers. Backends use the other endpoints: users, allusers and channels list who is connected,
-// sendmessage sends a message, adduser and removeuser change assignments, online says who is there, and
-// leave and disconnect end memberships and connections. Other requests go to the next handler.
+// sendmessage sends a message, adduser and removeuser change assignments, online says who is there,
+// and leave and disconnect end memberships and connections. Other requests go to the next handler.
 //
 // Everything is scoped to the host of the request; hosts never see each other.
 type Handler struct {
@@ -31,8 +31,8 @@ type Handler struct {
 	Prefix string `json:"prefix,omitempty"`
 
 	// The keys that open the endpoints; with several, they can be rotated. Each is the key, a
-	// placeholder for it, or `sha256:` and its hash in hexadecimal. `off` alone opens the endpoints to
-	// everybody. Default: none, the endpoints are closed.
+	// placeholder for it, or `sha256:` and its hash in hexadecimal. `off` alone opens the endpoints
+	// to everybody. Default: none, the endpoints are closed.
 	APIKey []string `json:"api_key,omitempty"`
 
 	// The client addresses that may use the endpoints: addresses, ranges in CIDR notation, and
@@ -55,11 +55,12 @@ type Handler struct {
 	// What clients see of each other.
 	Members *Members `json:"members,omitempty"`
 
-	// WebAssembly modules that decide about logins, channels, joins and messages, and change what answers
-	// and browsers show, in the order in which they are called. Default: none.
+	// WebAssembly modules that decide about logins, channels, joins and messages, and change what
+	// answers and browsers show, in the order in which they are called. Default: none.
 	Plugins []*PluginConfig `json:"plugins,omitempty"`
 
-	// The backend that is asked whether a user may join a channel that needs a grant. Default: none.
+	// The backend that is asked whether a user may join a channel that needs a grant. Default:
+	// none.
 	Authorize *Authorize `json:"authorize,omitempty"`
 
 	// The backend that messages in the modes listen and receive are copied to. Default: none.
@@ -74,8 +75,8 @@ type Handler struct {
 	// How dead connections are found.
 	Ping *Ping `json:"ping,omitempty"`
 
-	// The grace period: how long a user whose last connection was lost stays in presence frames, up to
-	// `2m`. A user who returns in time was never gone. 0 is no grace period. Default: `3s`.
+	// The grace period: how long a user whose last connection was lost stays in presence frames, up
+	// to `2m`. A user who returns in time was never gone. 0 is no grace period. Default: `3s`.
 	Grace *caddy.Duration `json:"grace,omitempty"`
 
 	// The limits for clients.
@@ -214,12 +215,13 @@ func (h *Handler) serveNative(w http.ResponseWriter, r *http.Request) bool {
 
 // arrive prepares for a request to an endpoint.
 func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) {
-	// HTTP can start before this app, when the sites of handlers are not final yet. Owner returns the
-	// error.
+	// HTTP can start before this app, when the sites of handlers are not final yet. Owner returns
+	// the error.
 	_, _ = h.app.settle()
 	if h.app.stopped.Load() && r.ProtoMajor < 3 {
-		// The client then connects to the server of the configuration in effect: net/http closes the
-		// connection, or sends GOAWAY by HTTP/2. In HTTP/3 the header is an error (RFC 9114 section 4.2).
+		// The client then connects to the server of the configuration in effect: net/http closes
+		// the connection, or sends GOAWAY by HTTP/2. In HTTP/3 the header is an error (RFC 9114
+		// section 4.2).
 		w.Header().Set("Connection", "close")
 	}
 }

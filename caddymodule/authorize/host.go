@@ -127,8 +127,8 @@ func (h *host) refuse(why result, text string) error {
 	return fmt.Errorf("%w: %s", ErrUnavailable, text)
 }
 
-// leave ends the wait of a caller. A queued question that no caller waits for is not asked. One that
-// is under way continues, and its answer is kept.
+// leave ends the wait of a caller. A queued question that no caller waits for is not asked. One
+// that is under way continues, and its answer is kept.
 func (h *host) leave(f *flight) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -267,7 +267,8 @@ func (h *host) isIdle(now time.Time) bool {
 	return h.kept.len() == 0 && h.busy == 0 && h.queue.Len() == 0 && now.Sub(h.failed) > max(logPause, maxPause)
 }
 
-// forget implements Asker.Forget, and Asker.ForgetAll with nil. A queued question has not been asked yet, so its answer is used.
+// forget implements Asker.Forget, and Asker.ForgetAll with nil. A queued question has not been
+// asked yet, so its answer is used.
 func (h *host) forget(users map[userHash]bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -15,8 +15,8 @@ type Metrics struct {
 	// Counters. All but Accepted have the label reason in addition.
 	Accepted, Failures, Refused, Discarded *prometheus.CounterVec
 
-	// Metrics that are read at a scrape: of what is queued, the number, the bytes and the age of the
-	// oldest.
+	// Metrics that are read at a scrape: of what is queued, the number, the bytes and the age of
+	// the oldest.
 	Number, Bytes, Oldest *prometheus.Desc
 }
 

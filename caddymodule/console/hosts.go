@@ -11,15 +11,16 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Between two snapshots is at least the interval, and at least patience times the time that the last one took: so
-// an open page costs a small part of one processor, however much there is to show.
+// Between two snapshots is at least the interval, and at least patience times the time that the
+// last one took: so an open page costs a small part of one processor, however much there is to
+// show.
 const (
 	interval = time.Second
 	patience = 5
 )
 
-// restAfter returns how long to wait after work. If a pod did not reply, the work consisted of waiting for it, and what
-// comes of it must be seen soon.
+// restAfter returns how long to wait after work. If a pod did not reply, the work consisted of
+// waiting for it, and what comes of it must be seen soon.
 func restAfter(took time.Duration, complete bool) time.Duration {
 	if !complete {
 		return took
@@ -27,9 +28,11 @@ func restAfter(took time.Duration, complete bool) time.Duration {
 	return patience * took
 }
 
-// sharedHosts has the numbers of all hosts, which every stream needs. They are asked for once for all streams.
+// sharedHosts has the numbers of all hosts, which every stream needs. They are asked for once for
+// all streams.
 type sharedHosts struct {
-	// mu guards the fields below. It is held while pods are asked, which takes as long as a query may.
+	// mu guards the fields below. It is held while pods are asked, which takes as long as a query
+	// may.
 	mu    sync.Mutex
 	taken time.Time // time at which the numbers were asked for
 	until time.Time // time from which they are asked for again

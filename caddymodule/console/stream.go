@@ -18,8 +18,8 @@ const (
 	maxSiteStreams = maxStreams / 2 // of one site, so that no site takes those of all others
 	maxUserStreams = 8              // of one user of a site; of one client address on a console that is open
 
-	// streamLife is how long a stream lasts. The page then opens another, for which the handlers before the
-	// console decide again whether it may be seen.
+	// streamLife is how long a stream lasts. The page then opens another, for which the handlers
+	// before the console decide again whether it may be seen.
 	streamLife = 5 * time.Minute
 
 	// writeTimeout is how long a client may take to accept an event.
@@ -101,9 +101,10 @@ type beat struct {
 	Stale int64 `json:"stale"` // age of the numbers in milliseconds
 }
 
-// stream sends a snapshot after each interval: the whole one if it has changed, and otherwise only that it has
-// not. While the next snapshot is made, or has to wait, it says after each interval how old the last one is. It
-// returns when the client is gone or too slow, the context ends, or the server shuts down.
+// stream sends a snapshot after each interval: the whole one if it has changed, and otherwise only
+// that it has not. While the next snapshot is made, or has to wait, it says after each interval how
+// old the last one is. It returns when the client is gone or too slow, the context ends, or the
+// server shuts down.
 func (s *Server) stream(ctx context.Context, w http.ResponseWriter, v *Visit, q query) {
 	out := http.NewResponseController(w)
 	defer func() { _ = out.SetWriteDeadline(time.Time{}) }() // the connection may serve other requests

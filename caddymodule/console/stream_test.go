@@ -170,7 +170,8 @@ func TestStreamsAreFew(t *testing.T) {
 	}
 }
 
-// TestAddressesOfOneClientShareStreams opens streams without a user: a client has all addresses of an IPv6 /64.
+// TestAddressesOfOneClientShareStreams opens streams without a user: a client has all addresses of
+// an IPv6 /64.
 func TestAddressesOfOneClientShareStreams(t *testing.T) {
 	s := New(Config{})
 	client := netip.MustParsePrefix("2001:db8::/64")
@@ -200,7 +201,8 @@ func TestLabelsOfSeveralHostsAreNoHosts(t *testing.T) {
 	}
 }
 
-// TestStreamsShareTheHosts checks that the pods are asked for all hosts once in a while, however many pages ask.
+// TestStreamsShareTheHosts checks that the pods are asked for all hosts once in a while, however
+// many pages ask.
 func TestStreamsShareTheHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{hosts: manyHosts(3)}
@@ -240,8 +242,8 @@ func (f *flushes) Flush() {
 	f.Body.Reset()
 }
 
-// TestAPageKnowsHowOldItsNumbersAre has pods of which one does not reply, or so many users that a snapshot takes its
-// time. The page takes silence for a server that does not answer, see stream.js.
+// TestAPageKnowsHowOldItsNumbersAre has pods of which one does not reply, or so many users that a
+// snapshot takes its time. The page takes silence for a server that does not answer, see stream.js.
 func TestAPageKnowsHowOldItsNumbersAre(t *testing.T) {
 	const took = 3 * time.Second
 	for _, complete := range []bool{false, true} {
@@ -266,7 +268,8 @@ func TestAPageKnowsHowOldItsNumbersAre(t *testing.T) {
 				}
 				last = at
 			}
-			// With all pods, the server works for 3 of 18 s. If it waits for a pod, it asks again soon.
+			// With all pods, the server works for 3 of 18 s. If it waits for a pod, it asks again
+			// soon.
 			if n := len(snapshots); complete && n > 4 || !complete && n < 8 {
 				t.Errorf("%d snapshots in a minute, complete %t", n, complete)
 			}
@@ -274,7 +277,8 @@ func TestAPageKnowsHowOldItsNumbersAre(t *testing.T) {
 	}
 }
 
-// TestAPanicEndsOneStream makes a snapshot that panics. The server ends the request of a handler that does.
+// TestAPanicEndsOneStream makes a snapshot that panics. The server ends the request of a handler
+// that does.
 func TestAPanicEndsOneStream(t *testing.T) {
 	s := newScene(t)
 	s.visit.Sees = func(presence.HostName) bool { panic("a bug") }

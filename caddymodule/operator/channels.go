@@ -33,8 +33,8 @@ type Channel struct {
 }
 
 // Channels lists the active channels of a host: those whose names begin with page.Prefix and follow
-// page.After, at most page.Limit; [DefaultPage] if 0. Private channels are left out. Users that plugins
-// leave out of listings count. It returns ErrNoHost.
+// page.After, at most page.Limit; [DefaultPage] if 0. Private channels are left out. Users that
+// plugins leave out of listings count. It returns ErrNoHost.
 func (o *Operator) Channels(ctx context.Context, host presence.HostName, page presence.Page) (ChannelList, error) {
 	if o.pods.SiteOf(host) == nil {
 		return ChannelList{}, ErrNoHost

@@ -29,7 +29,8 @@ func TestWithoutEmail(t *testing.T) {
 	}
 }
 
-// pods have one connection of ada, in a channel that listings have, a hidden one and one whose class is not known.
+// pods have one connection of ada, in a channel that listings have, a hidden one and one whose
+// class is not known.
 type pods struct {
 	Pods
 	site *site.Site

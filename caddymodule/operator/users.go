@@ -39,16 +39,16 @@ type Connection struct {
 	Pod        string `json:"pod"`
 	Since      string `json:"since"`
 	LastSign   string `json:"last_sign_of_life"` // time of the last bytes from the client
-	// Channels and Hidden are the channels of the connection without its private one: the names of those
-	// that listings have, and the number of the others. Only [Operator.User] sets them.
+	// Channels and Hidden are the channels of the connection without its private one: the names of
+	// those that listings have, and the number of the others. Only [Operator.User] sets them.
 	Channels []string `json:"channels,omitempty"`
 	Hidden   int      `json:"hidden,omitempty"`
 }
 
-// Users lists the users that listen to a channel, or all users of the host if channel is "": those whose
-// IDs follow after, at most limit; [DefaultPage] if 0. A page can have fewer, because plugins leave users
-// out. The users of a channel that only counts them are not listed. It returns ErrNoHost, ErrNoChannel and
-// ErrPluginFailed.
+// Users lists the users that listen to a channel, or all users of the host if channel is "": those
+// whose IDs follow after, at most limit; [DefaultPage] if 0. A page can have fewer, because plugins
+// leave users out. The users of a channel that only counts them are not listed. It returns
+// ErrNoHost, ErrNoChannel and ErrPluginFailed.
 func (o *Operator) Users(ctx context.Context, host presence.HostName, channel, after string, limit int) (Users, error) {
 	of := o.pods.SiteOf(host)
 	if of == nil {
@@ -131,8 +131,8 @@ func shown(ctx context.Context, of *site.Site, host presence.HostName, users []p
 	return objects, nil
 }
 
-// withoutEmail returns a JSON object without keys email, at any depth and in any spelling. An object that cannot be
-// decoded becomes an empty one.
+// withoutEmail returns a JSON object without keys email, at any depth and in any spelling. An
+// object that cannot be decoded becomes an empty one.
 func withoutEmail(object []byte) json.RawMessage {
 	var keys map[string]any // decoded once: one level after the other would take the square of the depth
 	d := json.NewDecoder(bytes.NewReader(object))
@@ -164,8 +164,8 @@ func deleteEmail(value any) {
 	}
 }
 
-// isEmail reports whether a key is that of an e-mail address. Identity providers have their own spelling, like Email,
-// mail or e-mail_address.
+// isEmail reports whether a key is that of an e-mail address. Identity providers have their own
+// spelling, like Email, mail or e-mail_address.
 func isEmail(key string) bool {
 	key = strings.ToLower(separators.Replace(key))
 	return key == "email" || key == "mail" || key == "emailaddress"
@@ -212,8 +212,8 @@ func (o *Operator) User(ctx context.Context, host presence.HostName, id string) 
 	return f, nil
 }
 
-// connectionOf returns what an operator sees of a connection. A channel whose class is not known counts as
-// hidden.
+// connectionOf returns what an operator sees of a connection. A channel whose class is not known
+// counts as hidden.
 func connectionOf(of *site.Site, host presence.HostName, p *cluster.PodConnection) Connection {
 	c := Connection{
 		Connection: p.ID, DataCenter: p.DataCenter, Pod: p.Pod, Since: RFC3339(p.Since), LastSign: RFC3339(p.LastSign), Channels: []string{},

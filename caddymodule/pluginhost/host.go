@@ -146,8 +146,8 @@ func (ph *Host) Reports() []plugins.Report {
 	return reports
 }
 
-// ResetBreakers closes the breakers of the named plugin for a host. It returns false if it is not used for
-// the host.
+// ResetBreakers closes the breakers of the named plugin for a host. It returns false if it is not
+// used for the host.
 func (ph *Host) ResetBreakers(plugin, host string) (found bool) {
 	for _, e := range ph.all() {
 		found = e.ResetBreakers(plugin, host) || found

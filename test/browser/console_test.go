@@ -76,8 +76,8 @@ func (c console) tabTo(text string) {
 	c.t.Fatalf("no Tab leads to %q", text)
 }
 
-// join connects a user from a page of the demo's origin, and joins channels. The address of a demo page has no
-// user whose ID is markup.
+// join connects a user from a page of the demo's origin, and joins channels. The address of a demo
+// page has no user whose ID is markup.
 func join(t *testing.T, browser context.Context, d demo, user string, channels ...string) {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
@@ -138,8 +138,8 @@ func TestConsole(t *testing.T) {
 	}
 }
 
-// takePictures makes the pictures of docs/console.md, console*.png without a size in their names, if
-// ROLLCALL_SCREENSHOTS has a folder.
+// takePictures makes the pictures of docs/console.md, console*.png without a size in their names,
+// if ROLLCALL_SCREENSHOTS has a folder.
 func takePictures(t *testing.T, browser context.Context, d demo) {
 	t.Helper()
 	if os.Getenv("ROLLCALL_SCREENSHOTS") == "" {
@@ -252,8 +252,8 @@ func testKeyboard(t *testing.T, c console) {
 	c.has("Not listed")
 }
 
-// testMarkup shows names that are HTML, and looks for what must not be there: what they would make, and e-mail
-// addresses.
+// testMarkup shows names that are HTML, and looks for what must not be there: what they would make,
+// and e-mail addresses.
 func testMarkup(t *testing.T, c console) {
 	t.Helper()
 	for _, address := range []string{"#/host/localhost", "#/host/localhost/channel/salesRoom"} {

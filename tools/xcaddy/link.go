@@ -11,10 +11,10 @@ import (
 	"github.com/caddyserver/xcaddy"
 )
 
-// linkReplacements replaces the absolute paths of replacements by relative ones: the go command writes
-// them into the binary, whose bytes must not depend on the folder of the sources. The relative paths
-// name links in a new temporary folder, in which xcaddy makes the folder of its module, too. unlink
-// removes it.
+// linkReplacements replaces the absolute paths of replacements by relative ones: the go command
+// writes them into the binary, whose bytes must not depend on the folder of the sources. The
+// relative paths name links in a new temporary folder, in which xcaddy makes the folder of its
+// module, too. unlink removes it.
 func linkReplacements(b *xcaddy.Builder) (unlink func(), err error) {
 	folder, err := os.MkdirTemp("", "xcaddy-")
 	if err != nil {

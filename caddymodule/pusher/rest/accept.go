@@ -18,8 +18,8 @@ import (
 // maxBody is the maximum size of a body in bytes, whatever the limits of events.
 const maxBody = 1 << 20
 
-// bodyLimit returns the maximum size of a body. Data is text in JSON, which needs more bytes than the
-// text, and names of channels need room, too.
+// bodyLimit returns the maximum size of a body. Data is text in JSON, which needs more bytes than
+// the text, and names of channels need room, too.
 func bodyLimit(c *app.Config) int64 {
 	return min(maxBody, int64(c.EventSize)*int64(max(c.BatchSize, 10))*2+64<<10)
 }
@@ -53,7 +53,8 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, c *call) (*reque
 	if p != nil {
 		return nil, failed(p)
 	}
-	// Look the site up again: while the body arrived, a reload may have removed the key or the address.
+	// Look the site up again: while the body arrived, a reload may have removed the key or the
+	// address.
 	if of, p = c.by.Owner(asked); p != nil {
 		return nil, failed(p)
 	}

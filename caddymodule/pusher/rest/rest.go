@@ -43,8 +43,8 @@ type Local interface {
 type Config struct {
 	Registry *presence.Registry
 	Local    Local
-	// PodsToAsk returns the pods of all data centers. If this pod is alone, it returns nil and whether
-	// its answers are complete.
+	// PodsToAsk returns the pods of all data centers. If this pod is alone, it returns nil and
+	// whether its answers are complete.
 	PodsToAsk func(of *site.Site) (Pods, cluster.Truth)
 	// CheckSend refuses messages to a site for now, with an error that says why and what to do.
 	CheckSend func(of *site.Site) error
@@ -52,13 +52,14 @@ type Config struct {
 	Sent func(host presence.HostName, err error)
 	// Draining reports whether requests are refused because the process is stopping.
 	Draining func() bool
-	// BadKey counts a request that was signed with one of a set of keys, which has a hash. It returns
-	// how long the client must wait, or 0 if the request is valid, see [api.BadKeys].
+	// BadKey counts a request that was signed with one of a set of keys, which has a hash. It
+	// returns how long the client must wait, or 0 if the request is valid, see [api.BadKeys].
 	BadKey func(set [32]byte, client netip.Prefix, right bool, now time.Time) time.Duration
 	// Observe counts a request to an endpoint that was answered with an HTTP status.
 	Observe func(endpoint string, status int, start time.Time)
 	Tracer  *tracing.Tracer // makes a span for each request; if nil, there are none
-	// Received returns the URL that the client has sent and signed: other handlers may have changed it.
+	// Received returns the URL that the client has sent and signed: other handlers may have changed
+	// it.
 	Received func(r *http.Request) *url.URL
 }
 
@@ -74,8 +75,8 @@ type response struct {
 	truth cluster.Truth
 }
 
-// Serve answers a request to an app. appID and tail are the parts of the escaped path behind /apps/: tail
-// is channels/presence-a, for example.
+// Serve answers a request to an app. appID and tail are the parts of the escaped path behind
+// /apps/: tail is channels/presence-a, for example.
 func (s *Server) Serve(w http.ResponseWriter, r *http.Request, appID, tail string, by Door) {
 	start := time.Now()
 	to, args := route(tail)
