@@ -103,6 +103,7 @@ func TestEndpointProblems(t *testing.T) {
 		{"null as channel", request(http.MethodPost, `{"apiKey":"k","channel":null}`), http.StatusBadRequest, "bad_value"},
 		{"text as flag", request(http.MethodPost, `{"apiKey":"k","dedupeUsers":"false"}`), http.StatusBadRequest, "bad_value"},
 		{"unknown scope", request(http.MethodPost, `{"apiKey":"k","scope":"galaxy"}`), http.StatusBadRequest, "bad_value"},
+		{"empty scope", request(http.MethodPost, `{"apiKey":"k","scope":""}`), http.StatusBadRequest, "bad_value"},
 		{"number as requireComplete", request(http.MethodPost, `{"apiKey":"k","requireComplete":1}`), http.StatusBadRequest, "bad_value"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

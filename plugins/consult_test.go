@@ -56,7 +56,7 @@ func TestMessageResults(t *testing.T) {
 		{"the largest without an address", "(i64.const 0xffffffff)", "", "", ReasonBadResult},
 		{"an error", "(i64.const -1)", "", "", ReasonBadResult},
 		{"another object", slice(0, object), object, object, ""},
-		{"white space before it", slice(0, " {}"), " {}", "", ReasonBadResult},
+		{"white space around it", slice(0, " {}\r\n\t"), " {}\r\n\t", "{}", ""},
 		{"an array", slice(0, "[1]"), "[1]", "", ReasonBadResult},
 		{"two objects", slice(0, "{}{}"), "{}{}", "", ReasonBadResult},
 		{"half an object", slice(0, "{"), "{", "", ReasonBadResult},

@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"bytes"
 	"errors"
 	"runtime"
 
@@ -54,16 +55,19 @@ func (c *Chain) Message(host, channel string, site Kind, from Sender, message []
 		case refused:
 			return nil, &RefusedError{core.name}
 		case result != nil:
-			message = result
+			message = trimJSON(result)
 		}
 	}
 	return message, nil
 }
 
-// checkMessage accepts one JSON object, from its first byte on.
+// checkMessage accepts one JSON object, with any white space around it.
 func checkMessage(result []byte) error {
-	if len(result) == 0 || result[0] != '{' || !codec.ValidJSON(result) {
+	if !bytes.HasPrefix(trimJSON(result), []byte("{")) || !codec.ValidJSON(result) {
 		return errNotObject
 	}
 	return nil
 }
+
+// trimJSON removes white space around a JSON value (RFC 8259 section 2).
+func trimJSON(text []byte) []byte { return bytes.Trim(text, " \t\r\n") }

@@ -11,9 +11,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// scopes are the values of scope. "" stands for an absent scope.
 var scopes = map[string]cluster.Scope{
-	"": cluster.ScopePod, "pod": cluster.ScopePod, "dc": cluster.ScopeDC, "all": cluster.ScopeAll,
+	"pod": cluster.ScopePod, "dc": cluster.ScopeDC, "all": cluster.ScopeAll,
 }
 
 // usersRequest is a request to /message/users.
@@ -117,6 +116,9 @@ func (b values) per() (presence.Per, *problem.Problem) {
 
 // scope returns the pods that the answer covers.
 func (b values) scope() (cluster.Scope, *problem.Problem) {
+	if _, present := b["scope"]; !present {
+		return cluster.ScopePod, nil
+	}
 	name, p := b.text("scope")
 	if p != nil {
 		return 0, p

@@ -91,7 +91,7 @@ func Parse(p []byte) (Command, error) {
 	if !ok {
 		return refuse(c.Ref, CodeBadFrame, "type must be a string")
 	}
-	var watch string
+	watch := "none"
 	switch c.Type = Type(kind); c.Type {
 	case TypeJoin, TypeLeave:
 		if c.Channel, ok = rawjson.Text(raw.channel); !ok {
@@ -139,7 +139,7 @@ func Parse(p []byte) (Command, error) {
 		return refuse(c.Ref, CodeUnknownType, "unknown type: use join, leave, authenticate, send, status or ping")
 	}
 	switch watch {
-	case "", "none":
+	case "none":
 	case "count":
 		c.Watch = presence.WatchCount
 	case "list":

@@ -127,6 +127,7 @@ func TestParseRefuses(t *testing.T) {
 		{"leave without channel", `{"id":1,"type":"leave"}`, CodeBadChannel, "1"},
 		{"leave of an array", `{"id":1,"type":"leave","channel":["a"]}`, CodeBadChannel, "1"},
 		{"unknown presence", `{"id":1,"type":"join","channel":"a","presence":"all"}`, CodeBadFrame, "1"},
+		{"empty presence", `{"id":1,"type":"join","channel":"a","presence":""}`, CodeBadFrame, "1"},
 		{"true as presence", `{"id":1,"type":"join","channel":"a","presence":true}`, CodeBadFrame, "1"},
 		{"null as presence", `{"id":1,"type":"join","channel":"a","presence":null}`, CodeBadFrame, "1"},
 		{"send without channels", `{"id":1,"type":"send","message":{}}`, CodeBadFrame, "1"},
