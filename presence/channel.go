@@ -116,7 +116,7 @@ func (h *Host) addListener(ch *channel, c *Conn, v permit, e *Entry) *membership
 	c.memberships = append(c.memberships, m)
 	ch.replaceLost(1)
 	h.addMembership(m)
-	h.tapChannel(ch, false)
+	h.tapChannel(ch, true, false)
 	h.notifyRelay(ch)
 	return m
 }
@@ -140,7 +140,7 @@ func (h *Host) removeListener(m *membership, lost bool) {
 			ch.changes.lost++
 		}
 	}
-	h.tapChannel(ch, lost)
+	h.tapChannel(ch, false, lost)
 	h.notifyRelay(ch)
 	if len(ch.listeners) == 0 {
 		h.deactivate(ch)

@@ -23,7 +23,8 @@ func ShardOf(name string) uint8 { return ChannelShardOf(name) / (ChannelShards /
 
 // Tap follows this pod's part of one shard of a host: its channels, and the users who are online. It
 // begins with the whole part. While nobody pulls, it keeps the names of changed channels and users, in
-// bounded memory, and not their changes.
+// bounded memory, and not their changes. A user or a channel that comes and goes meanwhile is first
+// reported as there, and as gone by the next pull.
 //
 // The lock of the host guards it, or the lock of the registry while the host has no connections.
 type Tap struct {
@@ -43,10 +44,21 @@ type Tap struct {
 
 // tapEntry has the changes of a channel since the last pull.
 type tapEntry struct {
-	full  bool            // the next change has the whole channel; users then has only users who left
-	lost  bool            // the last connection that went was lost
-	users map[string]bool // users to report; true if the last connection was lost
+	full   bool               // the next change has the whole channel; users then has only users who left
+	lost   bool               // the last connection that went was lost
+	opened bool               // the channel has become active
+	users  map[string]tapNote // users to report
+	past   *TapChange         // what has come and gone again, reported first; nil for nothing
 }
+
+// tapNote is what has happened to a user since the last pull.
+type tapNote uint8
+
+const (
+	tapLost tapNote = 1 << iota // the last connection was lost
+	tapCame                     // the user was there
+	tapPast                     // tapEntry.past has the user
+)
 
 // maxTapped limits the names that a Tap keeps. Beyond it, and beyond the number of active channels, it
 // begins again with the whole part.
@@ -56,11 +68,12 @@ const maxTapped = 1 << 16
 type TapPart struct {
 	First   bool // the whole part begins: what the pod had before and does not name again until Whole is gone
 	Whole   bool // the whole part has been named
+	Past    bool // some changes are over already: the next part has what followed
 	Changes []TapChange
 }
 
-// TapChange is the present state of a channel on this pod. The channel "" has the users who are
-// online.
+// TapChange is the present state of a channel on this pod, or a past one. The channel "" has the users
+// who are online.
 type TapChange struct {
 	Channel string
 	Class   Class // Kind, Hidden and CountOnly; zero if the channel is not active
@@ -120,16 +133,25 @@ func (t *Tap) Close() {
 func (t *Tap) Pull(limit int) (part TapPart, more bool) {
 	t.registry.withHost(t.host, func(h *Host) {
 		part.First, t.first = t.first, false
+		var again []string
 		for limit > 0 && len(t.order) > 0 {
 			name := t.order[0]
 			t.order = t.order[1:]
 			e := t.entries[name]
+			if past := e.past; past != nil {
+				e.past, part.Past = nil, true
+				part.Changes = append(part.Changes, *past)
+				again = append(again, name)
+				limit -= 1 + len(past.Came)
+				continue
+			}
 			delete(t.entries, name)
 			t.size -= 1 + len(e.users)
 			c := e.change(h, t, name)
 			part.Changes = append(part.Changes, c)
 			limit -= 1 + len(c.Came) + len(c.Left)
 		}
+		t.order = append(t.order, again...)
 		more = len(t.order) > 0
 		t.noted = more
 		if !more {
@@ -144,8 +166,8 @@ func (t *Tap) Pull(limit int) (part TapPart, more bool) {
 func (e *tapEntry) change(h *Host, t *Tap, name string) TapChange {
 	c := TapChange{Channel: name, Lost: e.lost, Full: e.full}
 	if h == nil {
-		for id, lost := range e.users {
-			c.Left = append(c.Left, Departure{id, lost})
+		for id, note := range e.users {
+			c.Left = append(c.Left, Departure{id, note&tapLost != 0})
 		}
 		return c
 	}
@@ -163,8 +185,7 @@ func (e *tapEntry) change(h *Host, t *Tap, name string) TapChange {
 			}
 		}
 	} else if ch := h.channels[name]; ch != nil && len(ch.listeners) > 0 {
-		c.Class = Class{Kind: ch.class.Kind, Hidden: ch.class.Hidden, CountOnly: ch.class.CountOnly}
-		c.Conns, c.Userless = len(ch.listeners), ch.userlessMembers()
+		c.Class, c.Conns, c.Userless = ch.tappedClass(), len(ch.listeners), ch.userlessMembers()
 		if e.full {
 			c.Came = make([]Member, 0, ch.users)
 			for _, m := range ch.members {
@@ -182,15 +203,20 @@ func (e *tapEntry) change(h *Host, t *Tap, name string) TapChange {
 	} else {
 		there = func(string) (Member, bool) { return Member{}, false }
 	}
-	for id, lost := range e.users {
+	for id, note := range e.users {
 		switch u, ok := there(id); {
 		case !ok:
-			c.Left = append(c.Left, Departure{id, lost})
+			c.Left = append(c.Left, Departure{id, note&tapLost != 0})
 		case !e.full:
 			c.Came = append(c.Came, u)
 		}
 	}
 	return c
+}
+
+// tappedClass returns the class of the channel as a Tap reports it.
+func (ch *channel) tappedClass() Class {
+	return Class{Kind: ch.class.Kind, Hidden: ch.class.Hidden, CountOnly: ch.class.CountOnly}
 }
 
 // tapped returns a user who is online as a Tap reports it.
@@ -250,10 +276,21 @@ func (t *Tap) entry(h *Host, name string) *tapEntry {
 	return e
 }
 
-// noteUser records that a user has come, gone or changed in a channel that has that many members.
-func (t *Tap) noteUser(h *Host, channel, user string, there, lost bool, members int) {
+// noteUser records that a user has come, gone or changed in a channel that has that many members. It
+// returns the entry if the user has come and gone since the last pull, and the entry does not have it.
+func (t *Tap) noteUser(h *Host, channel, user string, there, lost bool, members int) (past *tapEntry) {
 	e := t.entry(h, channel)
-	_, known := e.users[user]
+	note, known := e.users[user]
+	if there {
+		note = note&^tapLost | tapCame
+	} else {
+		if note&(tapCame|tapPast) == tapCame {
+			note, past = note|tapPast, e
+		}
+		if note &^= tapLost | tapCame; lost {
+			note |= tapLost
+		}
+	}
 	switch {
 	case e.full && there:
 		if known {
@@ -261,25 +298,50 @@ func (t *Tap) noteUser(h *Host, channel, user string, there, lost bool, members 
 			delete(e.users, user)
 		}
 	case known:
-		e.users[user] = lost
+		e.users[user] = note
 	case len(e.users) >= max(maxChanges, members):
 		t.size -= len(e.users)
 		e.full, e.users = true, nil // users recorded before are missing in it, so they count as lost
 	default:
 		if e.users == nil {
-			e.users = make(map[string]bool)
+			e.users = make(map[string]tapNote)
 		}
-		e.users[user] = lost
+		e.users[user] = note
 		t.size++
 	}
+	return past
 }
 
-// tapChannel records that the number of listeners of a channel has changed.
-func (h *Host) tapChannel(ch *channel, lost bool) {
+// pastOf returns the past state of a channel; nil stands for the users who are online.
+func (e *tapEntry) pastOf(ch *channel) *TapChange {
+	if e.past == nil {
+		e.past = &TapChange{Class: Class{Kind: Authenticated}}
+	}
+	if ch != nil {
+		e.past.Channel, e.past.Class = ch.name, ch.tappedClass()
+		e.past.Conns, e.past.Userless = max(e.past.Conns, len(ch.listeners)), ch.userlessMembers()
+	}
+	return e.past
+}
+
+// tapChannel records that a channel has one listener more, or one less.
+func (h *Host) tapChannel(ch *channel, more, lost bool) {
 	if h.taps == nil {
 		return
 	}
-	h.eachTap(ch.name, func(t *Tap) { t.entry(h, ch.name).lost = lost })
+	h.eachTap(ch.name, func(t *Tap) {
+		e := t.entry(h, ch.name)
+		e.lost = lost
+		switch len(ch.listeners) {
+		case 0:
+			if e.opened {
+				past := e.pastOf(ch)
+				past.Conns = max(past.Conns, 1)
+			}
+		case 1:
+			e.opened = e.opened || more
+		}
+	})
 }
 
 // tapClass records that the class of a channel has changed.
@@ -296,7 +358,12 @@ func (h *Host) tapMember(m *member, lost bool) {
 		return
 	}
 	ch := m.channel
-	h.eachTap(ch.name, func(t *Tap) { t.noteUser(h, ch.name, m.user.ID, m.conns > 0, lost, len(ch.members)) })
+	h.eachTap(ch.name, func(t *Tap) {
+		if e := t.noteUser(h, ch.name, m.user.ID, m.conns > 0, lost, len(ch.members)); e != nil {
+			past := e.pastOf(ch)
+			past.Came = append(past.Came, m.tapped())
+		}
+	})
 }
 
 // tapUser records that a user has come online, gone or changed.
@@ -306,7 +373,10 @@ func (h *Host) tapUser(u *user, lost bool) {
 	}
 	h.eachTap(u.ID, func(t *Tap) {
 		if t.users {
-			t.noteUser(h, "", u.ID, u.conns > 0, lost, len(h.online))
+			if e := t.noteUser(h, "", u.ID, u.conns > 0, lost, len(h.online)); e != nil {
+				past := e.pastOf(nil)
+				past.Came = append(past.Came, u.tapped())
+			}
 		}
 	})
 }

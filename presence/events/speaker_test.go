@@ -56,6 +56,55 @@ func TestChangesOfOnePod(t *testing.T) {
 			_ = a.Leave("room", "")
 			s.expect("one of two left")
 		}},
+		{"a user who is lost at once", func(s *stage) {
+			s.connect("ada", "room").Close()
+			s.expect("came", "user.online  0 ada", "channel.occupied room 1", "member.joined room 1 ada")
+			time.Sleep(2 * time.Second)
+			s.expect("after the grace", "user.offline  0 ada", "member.left room 0 ada", "channel.vacated room 0")
+		}},
+		{"a user who leaves at once", func(s *stage) {
+			c := s.connect("ada", "room", "other")
+			_ = c.Leave("room", "")
+			s.expect("came and left", "user.online  0 ada", "channel.occupied other 1", "member.joined other 1 ada",
+				"channel.occupied room 1", "member.joined room 1 ada", "member.left room 0 ada", "channel.vacated room 0")
+		}},
+		{"another user who leaves at once", func(s *stage) {
+			s.connect("bob", "room")
+			s.settle()
+			s.take()
+			c := s.connect("ada", "room", "other")
+			_ = c.Leave("room", "")
+			s.expect("came and left", "user.online  0 ada", "channel.occupied other 1", "member.joined other 1 ada",
+				"member.joined room 2 ada", "member.left room 1 ada")
+		}},
+		{"a user who leaves at once, again and again", func(s *stage) {
+			s.connect("bob", "room")
+			s.settle()
+			s.take()
+			c := s.connect("ada")
+			for range 100 {
+				_ = c.Join("room", presence.WatchNone, "")
+				_ = c.Leave("room", "")
+			}
+			s.expect("came and left", "user.online  0 ada", "member.joined room 2 ada", "member.left room 1 ada")
+		}},
+		{"a user who leaves at once and comes back", func(s *stage) {
+			c := s.connect("ada", "other")
+			s.settle()
+			s.take()
+			_ = c.Join("room", presence.WatchNone, "")
+			_ = c.Leave("room", "")
+			_ = c.Join("room", presence.WatchNone, "")
+			s.expect("came", "channel.occupied room 1", "member.joined room 1 ada")
+		}},
+		{"an anonymous channel that ends at once", func(s *stage) {
+			s.connect("", "anonymous-1").Close()
+			s.expect("came", "channel.occupied anonymous-1 1")
+			time.Sleep(2 * time.Second)
+			s.expect("after the grace", "channel.vacated anonymous-1 0")
+			_ = s.connect("", "anonymous-1").Leave("anonymous-1", "")
+			s.expect("left", "channel.occupied anonymous-1 1", "channel.vacated anonymous-1 0")
+		}},
 		{"another login", func(s *stage) {
 			c := s.connect("", "anonymous-1")
 			s.expect("came", "channel.occupied anonymous-1 1")
