@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -52,6 +53,7 @@ type Console struct {
 
 	app     *App
 	console *console.Server
+	anyHost bool          // open, and its site block is for every host
 	ended   chan struct{} // closed when the server shuts down
 	way     *routes.Way
 	invoked []*routes.Way // ways to it, if it is in a named route
@@ -82,6 +84,7 @@ func (c *Console) Provision(ctx caddy.Context) error {
 	c.app, c.ended = app.(*App), make(chan struct{})
 	c.console = c.app.console
 	c.way = c.app.addConsole(c, ctx)
+	c.anyHost = slices.Contains(c.Users, everybody) && !c.way.Named && c.way.Hosts.IsEvery()
 	if c.Path == "" {
 		c.Path = defaultConsolePath
 	}
@@ -173,11 +176,21 @@ func (c *Console) userOf(r *http.Request) (id string, allowed bool) {
 // client could choose the Host header of another site. A console without a site shows nothing,
 // whatever the host.
 func (c *Console) isFor(r *http.Request) bool {
+	host, err := presence.ParseHostName(r.Host)
+	if c.anyHost && (err != nil || isPublic(host.String())) {
+		return false
+	}
 	if c.Hosts == "all" || len(c.own) == 0 {
 		return true
 	}
-	host, err := presence.ParseHostName(r.Host)
 	return err == nil && c.owner(host) != nil
+}
+
+// isPublic reports whether somebody else could have the name in the public DNS, and let it resolve
+// to this machine: the pages of that name would have the origin of the console (DNS rebinding).
+func isPublic(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err != nil && strings.Contains(host, ".") && !strings.HasSuffix(host, ".localhost")
 }
 
 // owner returns the site of the console's site block that has the host in the console's own

@@ -161,33 +161,34 @@ func TestConsoleIsForItsUsers(t *testing.T) {
 // TestConsoleShowsItsSiteBlock asks consoles for hosts, whatever Host header a client chooses.
 func TestConsoleShowsItsSiteBlock(t *testing.T) {
 	const (
-		open = "\trollcall_console open\n"
-		own  = "\trollcall {\n\t\tapi_key off\n\t}\n"
-		b    = "http://b.example.com {\n" + own + "}\n"
+		user    = "\t\tuser {http.request.header.Remote-User}\n"
+		console = "\trollcall_console * {\n" + user + "\t}\n"
+		own     = "\trollcall {\n\t\tapi_key off\n\t}\n"
+		b       = "http://b.example.com {\n" + own + "}\n"
 	)
 	for name, test := range map[string]struct {
 		file, listen, host string
 		shows              string // hosts, or a status
 	}{
-		"its own host":                  {"http://a.example.com {\n" + open + own + "}\n" + b, ":80", "a.example.com", "a.example.com"},
-		"a rollcall in a handle":        {"http://a.example.com {\n" + open + "handle /message/* {\n" + own + "}\n}\n" + b, ":80", "a.example.com", "a.example.com"},
-		"a console in a handle":         {"http://a.example.com {\nhandle /console* {\n" + open + "}\n" + own + "}\n" + b, ":80", "a.example.com", "a.example.com"},
-		"both in handles":               {"http://a.example.com {\nhandle /console* {\n" + open + "}\nhandle /message/* {\n" + own + "}\n}\n" + b, ":80", "a.example.com", "a.example.com"},
-		"one block for every host":      {"http:// {\n" + open + own + "}\n" + b, ":80", "c.example.com", ""},
-		"a block alone":                 {"http:// {\n" + open + "@a host a.example.com\nhandle @a {\n" + own + "}\n}\n", ":80", "a.example.com", "a.example.com"},
-		"two hosts":                     {"http://a.example.com, http://c.example.com {\n" + open + own + "}\n" + b, ":80", "c.example.com", "a.example.com c.example.com"},
-		"two rollcalls":                 {"http://*.example.com {\n" + open + "@a host a.example.com\nhandle @a {\n" + own + "}\nhandle {\n\trollcall\n}\n}\n" + b, ":80", "c.example.com", "a.example.com"},
-		"a console of some hosts":       {"http://*.example.com {\n@c host c.example.com\nhandle @c {\n" + open + "\trollcall\n}\n@a host a.example.com\nhandle @a {\n" + own + "}\n}\n" + b, ":80", "c.example.com", "c.example.com"},
-		"a named route":                 {"&(ops) {\n" + open + "}\nhttp://a.example.com {\ninvoke ops\n" + own + "}\n" + b, ":80", "a.example.com", "a.example.com"},
-		"all hosts":                     {":9000 {\n\trollcall_console open {\n\thosts all\n\t}\n}\n" + b, ":9000", "b.example.com", "b.example.com"},
-		"another listener":              {":9000 {\n" + open + "}\n" + b, ":9000", "b.example.com", ""},
-		"another listener, with a site": {"http://a.example.com:9000 {\n" + open + own + "}\n" + b, ":9000", "a.example.com", "a.example.com"},
-		"a host of another listener":    {":9000 {\n" + open + own + "}\n" + b, ":9000", "b.example.com", "421"},
-		"a dot at the end":              {"http:// {\n" + open + own + "}\n" + b, ":80", "b.example.com.", "421"},
-		"another spelling":              {"http:// {\n" + open + own + "}\n" + b, ":80", "b\u3002example.com", "421"},
-		"a dot, without a site":         {"http:// {\n" + open + "}\n" + b, ":80", "b.example.com.", ""},
-		"the fallback of all hosts":     {"http://a.example.com {\n" + open + "}\nhttp:// {\n" + own + "}\n" + b, ":80", "a.example.com", ""},
-		"no host":                       {"http:// {\n" + open + own + "}\n", ":80", "a b", "421"},
+		"its own host":                  {"http://a.example.com {\n" + console + own + "}\n" + b, ":80", "a.example.com", "a.example.com"},
+		"a rollcall in a handle":        {"http://a.example.com {\n" + console + "handle /message/* {\n" + own + "}\n}\n" + b, ":80", "a.example.com", "a.example.com"},
+		"a console in a handle":         {"http://a.example.com {\nhandle /console* {\n" + console + "}\n" + own + "}\n" + b, ":80", "a.example.com", "a.example.com"},
+		"both in handles":               {"http://a.example.com {\nhandle /console* {\n" + console + "}\nhandle /message/* {\n" + own + "}\n}\n" + b, ":80", "a.example.com", "a.example.com"},
+		"one block for every host":      {"http:// {\n" + console + own + "}\n" + b, ":80", "c.example.com", ""},
+		"a block alone":                 {"http:// {\n" + console + "@a host a.example.com\nhandle @a {\n" + own + "}\n}\n", ":80", "a.example.com", "a.example.com"},
+		"two hosts":                     {"http://a.example.com, http://c.example.com {\n" + console + own + "}\n" + b, ":80", "c.example.com", "a.example.com c.example.com"},
+		"two rollcalls":                 {"http://*.example.com {\n" + console + "@a host a.example.com\nhandle @a {\n" + own + "}\nhandle {\n\trollcall\n}\n}\n" + b, ":80", "c.example.com", "a.example.com"},
+		"a console of some hosts":       {"http://*.example.com {\n@c host c.example.com\nhandle @c {\n" + console + "\trollcall\n}\n@a host a.example.com\nhandle @a {\n" + own + "}\n}\n" + b, ":80", "c.example.com", "c.example.com"},
+		"a named route":                 {"&(ops) {\n" + console + "}\nhttp://a.example.com {\ninvoke ops\n" + own + "}\n" + b, ":80", "a.example.com", "a.example.com"},
+		"all hosts":                     {":9000 {\n\trollcall_console * {\n" + user + "\thosts all\n\t}\n}\n" + b, ":9000", "b.example.com", "b.example.com"},
+		"another listener":              {":9000 {\n" + console + "}\n" + b, ":9000", "b.example.com", ""},
+		"another listener, with a site": {"http://a.example.com:9000 {\n" + console + own + "}\n" + b, ":9000", "a.example.com", "a.example.com"},
+		"a host of another listener":    {":9000 {\n" + console + own + "}\n" + b, ":9000", "b.example.com", "421"},
+		"a dot at the end":              {"http:// {\n" + console + own + "}\n" + b, ":80", "b.example.com.", "421"},
+		"another spelling":              {"http:// {\n" + console + own + "}\n" + b, ":80", "b\u3002example.com", "421"},
+		"a dot, without a site":         {"http:// {\n" + console + "}\n" + b, ":80", "b.example.com.", ""},
+		"the fallback of all hosts":     {"http://a.example.com {\n" + console + "}\nhttp:// {\n" + own + "}\n" + b, ":80", "a.example.com", ""},
+		"no host":                       {"http:// {\n" + console + own + "}\n", ":80", "a b", "421"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := mustLoad(t, test.file)
@@ -195,6 +196,7 @@ func TestConsoleShowsItsSiteBlock(t *testing.T) {
 			c.app.hub.Offer(c.snapshot())
 			r := httptest.NewRequest(http.MethodGet, "/console/events?view=hosts", nil)
 			r.Host = test.host
+			r.Header.Set("Remote-User", "ada")
 			w := c.askAt(t, test.listen, r)
 			got := fmt.Sprint(w.Code)
 			if w.Code == http.StatusOK {
@@ -215,6 +217,7 @@ func TestConsoleShowsItsSiteBlock(t *testing.T) {
 			}
 			r = httptest.NewRequest(http.MethodPost, "/console/action", strings.NewReader(`{"action":"disconnect","host":"b.example.com","users":["ada"]}`))
 			r.Host = test.host
+			r.Header.Set("Remote-User", "ada")
 			r.Header.Set("Content-Type", "application/json")
 			r.Header.Set("Origin", "http://"+test.host)
 			if w := c.askAt(t, test.listen, r); (w.Code == http.StatusOK) != strings.Contains(test.shows, "b.example.com") {
@@ -359,6 +362,26 @@ func TestBreakerOfSeveralSites(t *testing.T) {
 				t.Errorf("status %d, want %d: %s", w.Code, test.status, w.Body)
 			}
 		})
+	}
+}
+
+// TestOpenConsoleOfEveryHost asks consoles whose site blocks are for every host, with names that
+// another page could have in its address.
+func TestOpenConsoleOfEveryHost(t *testing.T) {
+	for _, console := range []string{"open", "open {\nhosts all\n}", "* {\nuser {http.request.header.Remote-User}\n}"} {
+		c := mustLoad(t, ":8080 {\nrollcall_console "+console+"\nrollcall {\napi_key off\n}\n}\n")
+		for host, open := range map[string]int{
+			"localhost:8080": http.StatusOK, "a.localhost": http.StatusOK, "127.0.0.1:8080": http.StatusOK, "[::1]:8080": http.StatusOK, "box:8080": http.StatusOK,
+			"evil.example.com:8080": http.StatusMisdirectedRequest, "evil.example.com.": http.StatusMisdirectedRequest, "127.0.0.1.evil.example": http.StatusMisdirectedRequest,
+		} {
+			r := request(http.MethodGet, "/console/", "ada", "")
+			if r.Host = host; console[0] == '*' {
+				open = http.StatusOK // a browser has no login for the other name
+			}
+			if w := c.ask(t, r); w.Code != open {
+				t.Errorf("%s, %s: status %d, want %d", console, host, w.Code, open)
+			}
+		}
 	}
 }
 
