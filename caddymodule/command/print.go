@@ -36,6 +36,9 @@ func printReport(to io.Writer, r *cluster.Report) error {
 		_, err := fmt.Fprintln(to, "\nno cluster: this pod is alone")
 		return err
 	}
+	if len(r.Crashed) > 0 {
+		fmt.Fprintf(to, "\ncrashed, forget those that do not come back: %s\n", plain(strings.Join(r.Crashed, ", ")))
+	}
 	_, err := fmt.Fprintf(to, "\nnats: %s\nignored: malformed %d, oversized %d, forged %d, version %d, unknown %d, repeated %d\n", natsLine(r),
 		r.Ignored.Malformed, r.Ignored.Oversized, r.Ignored.Forged, r.Ignored.Version, r.Ignored.Unknown, r.Ignored.Repeated)
 	return err

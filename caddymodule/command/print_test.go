@@ -1,6 +1,7 @@
 package command
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
@@ -23,6 +24,20 @@ func TestUnwellClusters(t *testing.T) {
 	}
 	if got := plain("a\x1b[2Jb\n"); got != "a?[2Jb?" {
 		t.Errorf("plain made %q", got)
+	}
+}
+
+// Otherwise an operator does not know which pods still count, and can be forgotten.
+func TestCrashedPodsAreShown(t *testing.T) {
+	const line = "\ncrashed, forget those that do not come back: us-east-1/web-3, us-east-1/web-4\n"
+	for _, crashed := range [][]string{nil, {"us-east-1/web-3", "us-east-1/web-4"}} {
+		var out strings.Builder
+		if err := printReport(&out, &cluster.Report{Name: "rollcall", Crashed: crashed}); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(out.String(), line) != (crashed != nil) {
+			t.Errorf("%q crashed, it prints\n%s", crashed, out.String())
+		}
 	}
 }
 

@@ -11,7 +11,8 @@ type Report struct {
 	Name    string      `json:"name"`
 	Ready   bool        `json:"ready"` // had time to discover other pods
 	Bus     bus.State   `json:"nats"`
-	Pods    []PodReport `json:"pods"` // this one first, then by data center and name
+	Pods    []PodReport `json:"pods"`              // this one first, then by data center and name
+	Crashed []string    `json:"crashed,omitempty"` // pods that count as crashed, as DC/POD, sorted
 	Ignored Ignored     `json:"ignored"`
 	// Resyncs counts copies of channels on this pod that were found to be wrong, by a gap or by a
 	// check.
@@ -31,6 +32,7 @@ func (c *Cluster) Report(ctx context.Context) Report {
 	r := Report{
 		Name:    c.name,
 		Ready:   c.members.KnowsPods(),
+		Crashed: c.members.CrashedNames(),
 		Ignored: c.link.Ignored(),
 		Resyncs: c.replicator.Resyncs(),
 

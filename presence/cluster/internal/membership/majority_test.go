@@ -2,6 +2,7 @@ package membership
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,12 +95,18 @@ func TestCrashedPodIsForgottenOnAllPods(t *testing.T) {
 		if got := other.Confirming(host); len(got) != 1 {
 			t.Errorf("a pod has crashed, and changes need the confirmation of %v", got)
 		}
+		if got := a.CrashedNames(); !slices.Equal(got, []string{"x/crashed"}) {
+			t.Errorf("an operator sees %q as crashed", got)
+		}
 		if err := a.Forget("x", "crashed"); err != nil {
 			t.Error(err)
 		}
 		synctest.Wait()
 		if got := other.Confirming(host); len(got) > 0 {
 			t.Errorf("the pod is forgotten, and changes need the confirmation of %v", got)
+		}
+		if got := append(a.CrashedNames(), other.CrashedNames()...); len(got) > 0 {
+			t.Errorf("an operator sees %q as crashed, which is forgotten", got)
 		}
 		if err := a.Forget("x", "crashed"); err == nil {
 			t.Error("it can be forgotten twice")

@@ -61,6 +61,20 @@ func (m *Members) Report() []peerReport {
 	return all
 }
 
+// CrashedNames returns the names of the pods that count as crashed, as DC/POD, sorted. They still count
+// as pods of their data centers.
+func (m *Members) CrashedNames() []string {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	crashed := m.crashed()
+	names := make([]string, 0, len(crashed))
+	for p := range crashed {
+		names = append(names, p.Name())
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 func (m *Members) describe(p link.Peer, state string) peerReport {
 	return peerReport{p, PodReport{
 		DataCenter:  p.DC,
