@@ -10,6 +10,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/memory"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
@@ -505,6 +506,165 @@ func TestPodThatStartsAndHearsNobodyIsNotInStep(t *testing.T) {
 				pods[0].disk.mu.Unlock()
 				if at := time.UnixMilli(int64(left.Value)); !ok || at.After(ended) != test.inStep {
 					t.Errorf("it was in step %s after the others had ended", at.Sub(ended))
+				}
+			})
+		})
+	}
+}
+
+// A pod that starts can lack changes that a crashed pod has completed alone. It waits for the crashed pod, unless
+// another pod that serves the host has all changes. So pods that are restarted one after another do not wait.
+func TestPodThatStartsWaitsForOneThatCanHaveCompletedChangesAlone(t *testing.T) {
+	host, other, third := mustHost(t, "example.com"), mustHost(t, "b.example.com"), mustHost(t, "c.example.com")
+	both := []presence.HostName{host, other}
+	restart := func(p *keeperPod) {
+		if p.run != nil {
+			p.run.end(false)
+			time.Sleep(time.Second)
+		}
+		p.start()
+	}
+	kill := func(p *keeperPod) {
+		p.run.end(true)
+		p.run = nil
+		time.Sleep(10 * time.Second)
+	}
+	change := func(pods []*keeperPod, mode assignment.Mode) {
+		if !pods[0].run.change(host, mode, "ada", "sales") {
+			pods[0].t.Error("a change is not complete")
+		}
+	}
+	// waits checks that pods name the first one, and no other, for the host alone.
+	waits := func(pods ...*keeperPod) {
+		time.Sleep(time.Minute)
+		for _, p := range pods {
+			p.t.Helper()
+			if truth := p.run.Spread(p.t.Context(), host, nil); truth.Complete || !slices.Equal(truth.Missing, []string{"eu/pod0"}) {
+				p.t.Errorf("%s: complete %v, missing %q", p.name, truth.Complete, truth.Missing)
+			}
+			if truth := p.run.Spread(p.t.Context(), other, nil); !truth.Complete && slices.Contains(p.serves, other) {
+				p.t.Errorf("%s is not complete for another host: missing %q", p.name, truth.Missing)
+			}
+		}
+	}
+	tests := map[string]struct {
+		serves [3][]presence.HostName
+		// does starts the second pod, and lets it become complete within some time after that.
+		does   func(net *simNet, pods []*keeperPod)
+		within time.Duration
+	}{
+		"all are heard": {
+			serves: [3][]presence.HostName{both, both, both}, within: 1700 * time.Millisecond,
+			does: func(_ *simNet, pods []*keeperPod) { restart(pods[1]) },
+		},
+		"the other one is not heard, and completes a change alone": {
+			serves: [3][]presence.HostName{{host}, both, {other}}, within: time.Second,
+			does: func(net *simNet, pods []*keeperPod) {
+				change(pods, assignment.Listen)
+				for _, p := range pods[1:] { // it is not heard, and hears the others
+					net.setCut(0, p.index, true)
+				}
+				time.Sleep(2500 * time.Millisecond)
+				pods[1].run.end(false)
+				time.Sleep(100 * time.Millisecond)
+				change(pods, assignment.Receive)
+				pods[1].start()
+				waits(pods[1])
+				for _, p := range pods[1:] {
+					net.setCut(0, p.index, false)
+				}
+			},
+		},
+		"one is dead, and the others are restarted one after another": {
+			serves: [3][]presence.HostName{both, both, both}, within: 2 * time.Second,
+			does: func(_ *simNet, pods []*keeperPod) {
+				kill(pods[0])
+				for _, p := range []*keeperPod{pods[1], pods[2], pods[1], pods[2]} {
+					restart(p)
+					for !p.run.members.Ready() {
+						time.Sleep(10 * time.Millisecond)
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				restart(pods[1])
+			},
+		},
+		"one is dead, and the others, which serve more, are restarted one after another": {
+			serves: [3][]presence.HostName{{host}, both, {host, third}}, within: 2 * time.Second,
+			does: func(_ *simNet, pods []*keeperPod) {
+				kill(pods[0])
+				for _, p := range []*keeperPod{pods[1], pods[2]} {
+					restart(p)
+					time.Sleep(2 * time.Second)
+				}
+				restart(pods[1])
+			},
+		},
+		"one is dead, and the others are restarted together": {
+			serves: [3][]presence.HostName{{host}, both, both}, within: time.Second,
+			does: func(_ *simNet, pods []*keeperPod) {
+				kill(pods[0])
+				pods[1].run.end(false)
+				pods[2].run.end(false)
+				pods[1].start()
+				pods[2].start()
+				waits(pods[1:]...)
+				if err := pods[2].run.Forget("eu", "pod0"); err != nil {
+					pods[2].t.Error(err)
+				}
+			},
+		},
+		"it begins to serve a host of one that had crashed before": {
+			serves: [3][]presence.HostName{{host}, {other}, {third}}, within: time.Second,
+			does: func(_ *simNet, pods []*keeperPod) {
+				kill(pods[0])
+				restart(pods[1])
+				time.Sleep(10 * time.Second)
+				pods[1].run.serve(host, other)
+				waits(pods[1])
+				pods[0].start()
+				time.Sleep(2 * time.Second)
+			},
+		},
+		"it has no memory, and one with the same hosts had crashed before": {
+			serves: [3][]presence.HostName{{host}, {host}, {other}}, within: time.Second,
+			does: func(_ *simNet, pods []*keeperPod) {
+				kill(pods[0])
+				pods[1].run.end(true)
+				pods[1].disk.state = memory.State{}
+				pods[1].start()
+				waits(pods[1])
+				pods[0].start()
+				time.Sleep(2 * time.Second)
+			},
+		},
+		"it starts with a host of one that had crashed before": {
+			serves: [3][]presence.HostName{{host}, {other}, {third}}, within: time.Second,
+			does: func(_ *simNet, pods []*keeperPod) {
+				kill(pods[0])
+				pods[1].serves = both
+				restart(pods[1])
+				waits(pods[1])
+				pods[0].start()
+				time.Sleep(2 * time.Second)
+			},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				net, pods := keepersOf(t, 1, "eu", "eu", "eu")
+				for i, p := range pods {
+					p.serves = tt.serves[i]
+					p.start()
+				}
+				time.Sleep(5 * time.Second)
+				change(pods, assignment.Receive)
+				tt.does(net, pods)
+				took := pods[1].whole(host, func() bool { return pods[1].run.Spread(t.Context(), host, nil).Complete })
+				t.Logf("complete after %s", took)
+				if took > tt.within {
+					t.Errorf("it took %s, longer than %s", took, tt.within)
 				}
 			})
 		})

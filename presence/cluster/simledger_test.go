@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -210,6 +211,9 @@ func (m keeperMemory) Save(st memory.State) error {
 		return errSimDead
 	}
 	maps.Copy(m.disk.sites, st.Sites)
+	maps.DeleteFunc(m.disk.sites, func(sum uint64, _ []message.Site) bool {
+		return !slices.ContainsFunc(st.Runs, func(r message.Run) bool { return r.Sites == sum })
+	})
 	m.disk.state = st
 	return nil
 }

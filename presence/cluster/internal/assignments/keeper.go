@@ -58,6 +58,7 @@ type Keeper struct {
 	before  []*sites.Served             // of hosts that all of these serve, it has all complete changes; nil without any
 	changes []siteChange                // of the last beginning, the oldest first
 	settled []*sites.Served             // hosts that all of these serve are settled, see settle; nil if all hosts are
+	starts  bool                        // this pod may lack what was complete before its start; see settle
 	hearing bool                        // no pod has been missing since all pods were last doubted; see settle
 	owed    map[link.Peer]*sites.Served // hosts of pods that counted as crashed when all others were heard; nil before
 	outbox  []outgoing
@@ -87,7 +88,7 @@ func New(l *link.Link, m *membership.Members, book *assignment.Book, t timing.Ti
 		return nil
 	}
 	return &Keeper{
-		link: l, members: m, book: book, timing: t, lastID: link.Random()>>1 | 1,
+		link: l, members: m, book: book, timing: t, lastID: link.Random()>>1 | 1, starts: true,
 		due: work.NewSignal(), arrived: work.NewSignal(),
 		flights: make(map[uint64]*flight), last: make(map[presence.HostName]*flight), vain: make(map[link.Peer]vain), pods: make(map[link.Peer]*standing),
 	}

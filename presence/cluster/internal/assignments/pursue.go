@@ -37,8 +37,8 @@ func (a *Keeper) step(now time.Time) (next time.Time) {
 		a.whole, a.before = true, nil
 	}
 	became = a.settle() || became
-	if a.settled != nil {
-		next = work.Earliest(next, now.Add(repeatAfter)) // a pod may no longer be missing
+	if a.settled != nil || a.starts {
+		next = work.Earliest(next, now.Add(a.settleAgain())) // a pod may no longer be missing
 	}
 	a.unlock()
 	if became {

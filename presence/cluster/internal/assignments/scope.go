@@ -8,6 +8,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/sites"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
@@ -107,11 +108,16 @@ func (a *Keeper) doubtAll(before []*sites.Served) {
 // A pod that counts as crashed can be alive too. If it served the host, it may have been the only
 // one, and have changes of its last seconds that were complete. This pod waits for it, unless another
 // pod has served the host before and has all complete changes. After a goodbye, no pod is waited for.
+//
+// A pod that starts waits in the same way, for all hosts: after the goodbye of its last run, changes
+// were complete without it. If the last run was killed, they can be too, after goodbyes of the other
+// pods. Missing pods are named only for hosts that they served.
 
 // settle makes hosts settled if that time has come, and reports whether it has. If it can come now, it
-// doubts all pods: what they had while another one was missing can be too old. a.mu is held.
+// doubts all pods: what they had while another one was missing can be too old. A start without crashed
+// pods needs no second check, because each pod was checked when it was heard. a.mu is held.
 func (a *Keeper) settle() bool {
-	if a.settled == nil {
+	if a.settled == nil && !a.starts {
 		return false
 	}
 	crashed := a.members.Crashed()
@@ -120,17 +126,41 @@ func (a *Keeper) settle() bool {
 			a.hearing, a.owed = false, nil
 		}
 	}
-	if a.owed != nil {
-		return false
+	first := a.owed == nil
+	if first {
+		if !a.agreesWithAll(len(crashed) > 0) {
+			return false
+		}
+		if !a.starts {
+			maps.DeleteFunc(crashed, func(_ link.Peer, served *sites.Served) bool {
+				return !slices.ContainsFunc(a.settled, func(s *sites.Served) bool { return !s.Covers(served) })
+			})
+		}
+		a.owed = crashed
 	}
+	maps.DeleteFunc(a.owed, func(_ link.Peer, served *sites.Served) bool {
+		return a.sharesWhole(func(s membership.Shared) bool { return s.Serves == nil || s.Served.Covers(served) })
+	})
+	if len(a.owed) > 0 {
+		return first
+	}
+	a.settled, a.owed, a.starts = nil, nil, false
+	return true
+}
+
+// agreesWithAll reports whether this pod hears all pods that can be alive, and has had what all have since
+// it has heard all. a.mu is held.
+func (a *Keeper) agreesWithAll(crashed bool) bool {
 	if !a.hearsAll() {
 		a.hearing = false
 		return false
 	}
 	if !a.hearing {
 		a.hearing = true
-		a.doubtAll(a.syncedSites())
-		a.due.Wake()
+		if a.settled != nil || crashed {
+			a.doubtAll(a.syncedSites())
+			a.due.Wake()
+		}
 	}
 	heard, _ := a.members.Heard()
 	for _, p := range heard {
@@ -138,13 +168,16 @@ func (a *Keeper) settle() bool {
 			return false
 		}
 	}
-	maps.DeleteFunc(crashed, func(_ link.Peer, served *sites.Served) bool {
-		return !slices.ContainsFunc(a.settled, func(s *sites.Served) bool { return !s.Covers(served) })
-	})
-	if a.owed = crashed; len(crashed) == 0 {
-		a.settled, a.owed = nil, nil
-	}
 	return true
+}
+
+// settleAgain returns the time between two looks whether hosts become settled. It is short while this pod
+// only waits until it knows all pods: then it looks alive, and an operator may stop the next pod.
+func (a *Keeper) settleAgain() time.Duration {
+	if _, all := a.members.Heard(); all && !a.members.KnowsPods() {
+		return repeatAfter / 10
+	}
+	return repeatAfter
 }
 
 // hearsAll reports whether this pod hears all pods that can be alive.
@@ -178,18 +211,23 @@ func (a *Keeper) Unsettled(host presence.HostName) (missing bool, crashed []link
 
 // waitsFor returns the pods that this one waits for before the host is settled. a.mu is held.
 func (a *Keeper) waitsFor(host presence.HostName) (missing bool, crashed []link.Peer) {
-	if !slices.ContainsFunc(a.settled, func(s *sites.Served) bool { return !s.Serves(host.String()) }) {
+	begun := slices.ContainsFunc(a.settled, func(s *sites.Served) bool { return !s.Serves(host.String()) })
+	if !begun && !a.starts {
 		return false, nil
 	}
-	if a.owed == nil {
-		return true, nil
+	owed := a.owed
+	if owed == nil {
+		if begun {
+			return true, nil
+		}
+		owed = a.members.Crashed()
 	}
-	for p, served := range a.owed {
+	for p, served := range owed {
 		if served.Serves(host.String()) {
 			crashed = append(crashed, p)
 		}
 	}
-	if len(crashed) > 0 && a.sharesWhole(host) {
+	if len(crashed) > 0 && a.owed != nil && a.sharesWhole(func(s membership.Shared) bool { return s.Serves == nil || s.Serves(host) }) {
 		return false, nil
 	}
 	return false, crashed
@@ -201,14 +239,14 @@ func (a *Keeper) settledFor(host presence.HostName) bool {
 	return !missing && len(crashed) == 0
 }
 
-// sharesWhole reports whether this pod has what another pod has that serves the host and is whole.
-// a.mu is held.
-func (a *Keeper) sharesWhole(host presence.HostName) bool {
+// sharesWhole reports whether this pod has what another pod has that serves the same hosts, or those in
+// question, and is whole. a.mu is held.
+func (a *Keeper) sharesWhole(serves func(s membership.Shared) bool) bool {
 	for p, s := range a.pods {
 		if !s.agreed || s.gaveUp || s.known == 0 || !s.whole {
 			continue
 		}
-		if shared, ok := a.members.Shared(p); ok && (shared.Serves == nil || shared.Serves(host)) {
+		if shared, ok := a.members.Shared(p); ok && serves(shared) {
 			return true
 		}
 	}
@@ -309,7 +347,7 @@ func (a *Keeper) noteInStep() {
 	}
 	alone := a.members.Alone()
 	a.mu.Lock()
-	served, synced := a.served, a.synced() && a.settled == nil && (a.met || alone)
+	served, synced := a.served, a.synced() && a.settled == nil && !a.starts && (a.met || alone)
 	for _, s := range a.pods {
 		synced = synced && !s.gaveUp
 	}

@@ -1,13 +1,16 @@
 package assignments
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
@@ -228,6 +231,60 @@ func TestPodIsInStepWithThePodsThatCanBeAlive(t *testing.T) {
 				}
 				if early := want.Sub(last); early < 0 || early > 2*timing.Default().Check {
 					t.Errorf("it was in step %s before the time that is expected", early)
+				}
+			})
+		})
+	}
+}
+
+// A change is complete without a pod after its goodbye. If the pod starts again and the pod that made the change
+// counts as crashed, it waits for that pod, unless another pod that is whole serves the host.
+func TestPodThatStartsWaitsForOneThatCountsAsCrashed(t *testing.T) {
+	host, other := mustHost(t, "example.com"), mustHost(t, "b.example.com")
+	for name, tt := range map[string]struct {
+		third []presence.HostName // what the third pod serves
+		waits bool
+	}{
+		"nobody else serves the host": {[]presence.HostName{other}, true},
+		"another pod serves the host": {[]presence.HostName{host, other}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				b, c, a := joined(t, n, "b", tt.third...), joined(t, n, "c", host), joined(t, n, "a", host)
+				if !tt.waits {
+					c.spread(host, c.assign(host, "ada"), true)
+				}
+				c.port.SetError(errors.New("cut")) // it is not heard, and hears the others
+				time.Sleep(2500 * time.Millisecond)
+				a.link.Send(a.link.All(), &message.Goodbye{})
+				a.end()
+				a.book.Detach()
+				synctest.Wait()
+				if tt.waits {
+					c.spread(host, c.assign(host, "ada"), true)
+				}
+				time.Sleep(10 * time.Second)
+				a = start(t, n, "a", a.disk, host)
+				time.Sleep(5 * time.Second)
+				want := func(when string, waits bool) {
+					t.Helper()
+					missing, crashed := a.Unsettled(host)
+					if missing || waits != slices.Equal(crashed, []link.Peer{c.link.Self()}) || a.SyncedFor(host) == waits || a.trusted() == waits {
+						t.Errorf("%s: it waits for all missing pods: %v, and for %v; synced for the host: %v, trusted: %v",
+							when, missing, crashed, a.SyncedFor(host), a.trusted())
+					}
+				}
+				want("after its start", tt.waits)
+				if !tt.waits {
+					a.wantOf(host, []string{"ada"}, "ada")
+				}
+				c.port.SetError(nil)
+				time.Sleep(5 * time.Second)
+				want("when the other one is back", false)
+				a.wantOf(host, []string{"ada"}, "ada")
+				if !b.members.Alive(c.link.Self()) {
+					t.Error("the pod is not back")
 				}
 			})
 		})

@@ -74,18 +74,20 @@ func (a *Keeper) trusted() bool {
 	_, all := a.members.Heard()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return all && a.met && a.settled == nil && a.synced()
+	return all && a.met && a.settled == nil && !a.starts && a.synced()
 }
 
 // PodUp handles a pod that joined. If this pod has joined before, the other one is new and has
 // nothing that this one lacks, unless this one has served other hosts: the other one may know only
-// those yet, and then its changes of new hosts are complete without this pod.
+// those yet, and then its changes of new hosts are complete without this pod. While starts is set, the
+// other one may have counted as crashed since this pod started.
 func (a *Keeper) PodUp(p link.Peer) {
 	if a == nil {
 		return
 	}
-	joined := a.members.KnowsPods()
+	knows := a.members.KnowsPods()
 	a.mu.Lock()
+	joined := knows && !a.starts
 	s := a.pods[p]
 	if s == nil {
 		s = a.doubtful()
@@ -187,7 +189,7 @@ func (a *Keeper) compareTotal(from link.Peer, m *message.AssignmentTotal) {
 	s := a.pods[from]
 	switch {
 	case s == nil || !s.gaveUp:
-	case a.settled != nil: // it can answer now
+	case a.settled != nil || a.starts: // it can answer now
 		before := a.syncedSites()
 		a.doubt(from)
 		a.before, s = before, a.pods[from]

@@ -38,6 +38,7 @@ func (m *Members) addRun(r *message.Run, reply *message.Runs, now time.Time) {
 			m.markForgotten(p)
 		case l == nil && !known && r.Seq != ^uint64(0) && m.unknown(p) && len(m.ended) < maxPods: // it crashed before this pod came
 			m.recordEnd(p, r.Seq, tenureIn(r.Tenure, now), timeOf(r, now))
+			m.recordServed(p, m.servedBySum(r.Sites))
 			m.markDead(p)
 		}
 		return

@@ -277,6 +277,14 @@ func (m *Members) Crashed() map[link.Peer]*sites.Served {
 	return list
 }
 
+// sum returns the sum of the sites that the run served; 0 if they are unknown.
+func (e *ending) sum() uint64 {
+	if e.served == nil {
+		return 0
+	}
+	return e.served.Sum
+}
+
 // recordServed records which hosts a pod whose end is recorded has served.
 func (m *Members) recordServed(p link.Peer, served *sites.Served) {
 	end := m.ended[p]

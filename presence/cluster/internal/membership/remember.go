@@ -86,6 +86,7 @@ func (m *Members) recall(mem Memory, st memory.State, now time.Time) {
 		at := timeOf(r, now)
 		if r.Standing == message.Ended || r.Standing == message.Forgotten {
 			m.recordEnd(p, r.Seq, tenureIn(r.Tenure, now), at)
+			m.recordServed(p, compiled[r.Sites])
 			if m.markDead(p); r.Standing == message.Forgotten {
 				m.markForgotten(p)
 			}
@@ -163,6 +164,9 @@ func (m *Members) save(running bool) error {
 	for p, end := range m.ended {
 		if end.dead && !unproved[p] && len(st.Runs) < maxPods {
 			run, _ := m.endOf(p)
+			if end.crashed() {
+				run.Sites = end.sum()
+			}
 			run.Age = ageOf(now.Sub(end.at))
 			add(run, end.tenure)
 		}

@@ -191,7 +191,7 @@ func (m *Members) answerRuns(to link.Peer, wanted *message.RunsWanted, now time.
 		}
 		for p, t := range m.crashed() { // a pod that came later does not know that they count
 			end := m.ended[p]
-			r := describe(p, end.seq, 0, now.Sub(end.at), message.Ended)
+			r := describe(p, end.seq, end.sum(), now.Sub(end.at), message.Ended)
 			r.Tenure = t.saved(now)
 			list.Runs = append(list.Runs, r)
 		}

@@ -19,6 +19,8 @@ type Shared struct {
 	Scope uint64
 	// Serves reports whether the other pod serves a host; nil if both have the same sites.
 	Serves func(host presence.HostName) bool
+	// Served has the hosts that the other pod serves.
+	Served *sites.Served
 }
 
 // Shared returns which hosts this pod and another one both serve. ok is false if the pod is not known, or
@@ -30,7 +32,7 @@ func (m *Members) Shared(p link.Peer) (s Shared, ok bool) {
 	if pod == nil || pod.served == nil && pod.sum != 0 { // with 0, it has not said which, and may serve every host
 		return Shared{}, false
 	}
-	s = Shared{Own: m.own.Sum, Scope: scopeOf(m.own.Sum, pod.sum)}
+	s = Shared{Own: m.own.Sum, Scope: scopeOf(m.own.Sum, pod.sum), Served: pod.served}
 	if served := pod.served; pod.sum != m.own.Sum {
 		s.Serves = func(host presence.HostName) bool { return served.Serves(host.String()) }
 	}
