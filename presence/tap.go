@@ -68,7 +68,6 @@ const maxTapped = 1 << 16
 type TapPart struct {
 	First   bool // the whole part begins: what the pod had before and does not name again until Whole is gone
 	Whole   bool // the whole part has been named
-	Past    bool // some changes are over already: the next part has what followed
 	Changes []TapChange
 }
 
@@ -139,7 +138,7 @@ func (t *Tap) Pull(limit int) (part TapPart, more bool) {
 			t.order = t.order[1:]
 			e := t.entries[name]
 			if past := e.past; past != nil {
-				e.past, part.Past = nil, true
+				e.past = nil
 				part.Changes = append(part.Changes, *past)
 				again = append(again, name)
 				limit -= 1 + len(past.Came)
@@ -301,7 +300,9 @@ func (t *Tap) noteUser(h *Host, channel, user string, there, lost bool, members 
 		e.users[user] = note
 	case len(e.users) >= max(maxChanges, members):
 		t.size -= len(e.users)
-		e.full, e.users = true, nil // users recorded before are missing in it, so they count as lost
+		// Users recorded before are missing in it, so they count as lost. Those of past would no longer
+		// count in size.
+		e.full, e.users, e.past = true, nil, nil
 	default:
 		if e.users == nil {
 			e.users = make(map[string]tapNote)

@@ -257,6 +257,38 @@ func TestTapIsBounded(t *testing.T) {
 	}
 }
 
+// A crowd that comes and goes while nobody pulls is not kept, as for its channel a whole part follows.
+func TestTapForgetsACrowdThatHasGone(t *testing.T) {
+	host, err := ParseHostName("portal.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := NewRegistry(fixed{})
+	m := newMirror(r, host, ShardOf("room"))
+	for m.pull(t, 1000) {
+	}
+	for i := range maxChanges + 2 {
+		c, err := r.Connect(host, &Rules{}, &User{ID: fmt.Sprint(i)}, count{new(int)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Join("room", WatchNone, ""); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	kept := 0
+	for _, e := range m.tap.entries {
+		kept += 1 + len(e.users)
+		if e.past != nil {
+			kept += len(e.past.Came)
+		}
+	}
+	if size := m.tap.size; kept > 2*size {
+		t.Errorf("%d names are kept, and %d count", kept, size)
+	}
+}
+
 // Events that nobody asks for cost nothing.
 func BenchmarkJoinTapped(b *testing.B) {
 	for _, taps := range []int{0, 1} {

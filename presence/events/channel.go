@@ -22,6 +22,7 @@ type channel struct {
 	visible  int           // number of seats that are visible
 	until    time.Duration // end of the grace period of its last connection, see Speaker.now; 0 without one
 
+	opened    bool          // it has become occupied, and that was not told yet
 	told      bool          // the channel
 	toldNamed bool          // its members
 	toldCount int           // number of seats that were told
@@ -57,6 +58,7 @@ type seat struct {
 	until  time.Duration // end of the grace period, see Speaker.now; 0 without one
 	record string        // as it was told; "" if the Sink hides the user
 	own    *ownInfo      // nil if no membership with an identity has described the user in the channel
+	came   bool          // it has become visible, and that was not told yet
 	told   bool
 	dirty  bool // in channel.news
 }
@@ -280,9 +282,10 @@ func (sh *shard) mark(ch *channel, st *seat) {
 func (sh *shard) reset() {
 	sh.dirty = nil
 	for _, ch := range sh.channels {
-		ch.told, ch.toldNamed, ch.toldCount, ch.toldConns, ch.countAt, ch.dirty, ch.news = false, false, 0, 0, 0, false, nil
+		ch.opened, ch.told, ch.toldNamed, ch.dirty, ch.news = false, false, false, false, nil
+		ch.toldCount, ch.toldConns, ch.countAt = 0, 0, 0
 		for _, st := range ch.seats {
-			st.told, st.dirty, st.record = false, false, ""
+			st.came, st.told, st.dirty, st.record = false, false, false, ""
 			if !st.visible() {
 				sh.dropSeat(ch, st)
 			}

@@ -52,6 +52,7 @@ func (sh *shard) change(src *source, c *presence.TapChange, now time.Duration) {
 	ch.userless += c.Userless - p.userless
 	p.conns, p.userless, p.class = c.Conns, c.Userless, c.Class
 	ch.updateClass()
+	ch.opened = ch.opened || before == 0 && ch.conns > 0 && !sh.muted()
 	sh.holdChannel(ch, before, c.Lost, now)
 	if c.Full && src.rest == nil {
 		src.rest = make(map[*seat]bool, p.users)
@@ -127,6 +128,7 @@ func (sh *shard) holdChannel(ch *channel, before int, lost bool, now time.Durati
 // come records that a user has a connection on a pod.
 func (sh *shard) come(src *source, ch *channel, p *part, st *seat) {
 	was := st.visible()
+	st.came = st.came || !was && !sh.muted()
 	if st.at.add(src) {
 		p.users++
 	}

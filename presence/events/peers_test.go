@@ -126,6 +126,25 @@ func TestEpochWaitsForThePartsOfOtherPods(t *testing.T) {
 	})
 }
 
+// Another pod can send both states in one message.
+func TestUserWhoLeavesAnotherPodAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, o := pairStage(t)
+		shard := ShardOf("room")
+		s.connect("ada")
+		s.Merge(otherPod, o.id(shard), room(true))
+		time.Sleep(gatherTime)
+		s.settle()
+		s.take()
+		left := &presence.TapPart{Changes: []presence.TapChange{{Channel: "room", Left: []presence.Departure{{ID: "bob"}}}}}
+		for range 2 {
+			s.Merge(otherPod, o.id(shard), room(false, "bob"))
+			s.Merge(otherPod, o.id(shard), left)
+			s.expect("came and left", "channel.occupied room 1", "member.joined room 1 bob", "member.left room 0 bob", "channel.vacated room 0")
+		}
+	})
+}
+
 func TestUserOfTwoPodsLeavesWithTheLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, o := pairStage(t)

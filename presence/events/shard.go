@@ -70,7 +70,6 @@ type source struct {
 
 	tap     *presence.Tap // nil for another pod
 	pending bool          // the tap has changes
-	past    bool          // what was pulled last is over: it is told before the next pull
 
 	stale map[*channel]bool // while the whole part arrives, channels of an earlier one that it has not named
 	rest  map[*seat]bool    // while a whole channel arrives, seats that it has not named; nil otherwise
@@ -119,10 +118,7 @@ func (s *Speaker) advance(sh *shard) bool {
 		return s.sleep(sh, time.Time{})
 	}
 	expires := sh.expireGrace(s.now())
-	local := sh.sources[thisPod]
-	pending := local != nil && local.pending
-	telling := sh.phase == speaking && !sh.halted && !sh.again && len(sh.dirty) > 0
-	if pending && (!local.past || !telling) {
+	if local := sh.sources[thisPod]; local != nil && local.pending {
 		s.mu.Unlock()
 		s.pull(sh, local)
 		return true
@@ -157,10 +153,6 @@ func (s *Speaker) advance(sh *shard) bool {
 			s.tell(turn, batch)
 			return true
 		}
-		if pending {
-			s.mu.Unlock()
-			return true
-		}
 	}
 	defer s.mu.Unlock()
 	return s.sleep(sh, at)
@@ -185,7 +177,7 @@ func (s *Speaker) pull(sh *shard, src *source) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if sh.sources[thisPod] == src {
-		src.pending, src.past = more, part.Past
+		src.pending = more
 		sh.merge(src, &part, s.now())
 	}
 }

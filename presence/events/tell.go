@@ -25,7 +25,7 @@ func (sh *shard) reconcile(limit int, now time.Duration) (list []draft) {
 		ch := sh.dirty[0]
 		list = ch.tell(sh, list, limit, now)
 		if len(ch.news) > 0 {
-			break // at the limit
+			break // at the limit, or the rest is told in the next batch
 		}
 		sh.dirty = sh.dirty[1:]
 		ch.dirty = false
@@ -44,9 +44,9 @@ func (ch *channel) tell(sh *shard, list []draft, limit int, now time.Duration) [
 		came, went = UserOnline, UserOffline
 	}
 	there, named := ch.occupied() && !ch.hidden, ch.named && !ch.hidden
-	if there && !ch.told {
+	if (there || ch.opened && !ch.hidden) && !ch.told {
 		if ch.told = true; ch.name != "" {
-			list = append(list, draft{kind: ChannelOccupied, channel: ch.name, count: ch.count()})
+			list = append(list, draft{kind: ChannelOccupied, channel: ch.name, count: max(ch.count(), 1)})
 		}
 	}
 	if named != ch.toldNamed {
@@ -55,12 +55,16 @@ func (ch *channel) tell(sh *shard, list []draft, limit int, now time.Duration) [
 			sh.mark(ch, st)
 		}
 	}
+	ch.opened = false
+	var gone []*seat // they are told in the next batch, when the records of this one are known
 	for len(ch.news) > 0 && len(list) < limit {
 		st := ch.news[0]
 		ch.news = ch.news[1:]
 		st.dirty = false
+		was := st.came
+		st.came = false
 		switch want := named && st.visible(); {
-		case want && !st.told:
+		case (want || named && was) && !st.told:
 			st.told = true
 			ch.toldCount++
 			list = append(list, draft{kind: came, channel: ch.name, count: ch.counted(), seat: st})
@@ -69,11 +73,16 @@ func (ch *channel) tell(sh *shard, list []draft, limit int, now time.Duration) [
 			ch.toldCount--
 			list = append(list, draft{kind: went, channel: ch.name, count: ch.counted(), record: st.record})
 		}
-		if !st.visible() {
+		switch {
+		case st.visible():
+		case st.told:
+			st.dirty = true
+			gone = append(gone, st)
+		default:
 			sh.dropSeat(ch, st)
 		}
 	}
-	if len(ch.news) > 0 {
+	if ch.news = append(ch.news, gone...); len(ch.news) > 0 {
 		return list
 	}
 	ch.news = nil
