@@ -229,7 +229,8 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) openSocket(w http.ResponseWriter, r *http.Request, by gateway.Door, how gateway.Opening) {
 	_, span := h.app.hub.Tracer.FromRequest(r.Context(), "handshake")
 	id := h.app.hub.ServeSocket(w, r, by, how)
-	if name, err := presence.ParseHostName(r.Host); span != nil && err == nil {
+	if span != nil {
+		name, _ := presence.ParseHostName(r.Host) // zero for a text that is no host, which is refused
 		status, failure := http.StatusSwitchingProtocols, ""
 		if id == (presence.ID{}) {
 			status, failure = 0, "refused" // with a status, or with a close code

@@ -31,6 +31,9 @@ func TestSpansOfHandshakes(t *testing.T) {
 	t.Cleanup(server.Close)
 	welcome(t, mustDial(t, server, "PORTAL.example.com:80"))
 	closedWith(t, mustDial(t, server, "portal.example.com", "Origin", "http://evil.example"))
+	if _, _, err := dial(t, server, "no..host"); err == nil {
+		t.Error("a text that is no host is accepted")
+	}
 	handlers.Wait()
 	var got []string
 	for _, s := range spans.Ended() {
@@ -43,7 +46,10 @@ func TestSpansOfHandshakes(t *testing.T) {
 		}
 	}
 	slices.Sort(got)
-	want := []string{" rollcall.host=portal.example.com http.response.status_code=101", "refused rollcall.host=portal.example.com"}
+	want := []string{
+		" rollcall.host=portal.example.com http.response.status_code=101",
+		"refused rollcall.host=", "refused rollcall.host=portal.example.com",
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("spans %q, want %q", got, want)
 	}
