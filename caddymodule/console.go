@@ -53,7 +53,7 @@ type Console struct {
 
 	app     *App
 	console *console.Server
-	anyHost bool          // open, and its site block is for every host
+	anyHost bool          // open, and a site block of it is for every host; set when the app settles its sites
 	ended   chan struct{} // closed when the server shuts down
 	way     *routes.Way
 	invoked []*routes.Way // ways to it, if it is in a named route
@@ -84,7 +84,6 @@ func (c *Console) Provision(ctx caddy.Context) error {
 	c.app, c.ended = app.(*App), make(chan struct{})
 	c.console = c.app.console
 	c.way = c.app.addConsole(c, ctx)
-	c.anyHost = slices.Contains(c.Users, everybody) && !c.way.Named && c.way.Hosts.IsEvery()
 	if c.Path == "" {
 		c.Path = defaultConsolePath
 	}
@@ -269,15 +268,17 @@ func (a *App) addConsole(c *Console, ctx caddy.Context) *routes.Way {
 func (a *App) bindConsoles() {
 	var blocks *routes.Blocks
 	for _, c := range a.consoles {
+		ways := c.invoked
+		if !c.way.Named {
+			ways = []*routes.Way{c.way}
+		}
+		c.anyHost = slices.Contains(c.Users, everybody) &&
+			slices.ContainsFunc(ways, func(w *routes.Way) bool { return w.Hosts.IsEvery() })
 		if c.Hosts == "all" {
 			continue
 		}
 		if blocks == nil {
 			blocks = a.owners.Blocks()
-		}
-		ways := c.invoked
-		if !c.way.Named {
-			ways = []*routes.Way{c.way}
 		}
 		for _, way := range ways {
 			for _, of := range blocks.Sites(way) {

@@ -369,17 +369,22 @@ func TestBreakerOfSeveralSites(t *testing.T) {
 // another page could have in its address.
 func TestOpenConsoleOfEveryHost(t *testing.T) {
 	for _, console := range []string{"open", "open {\nhosts all\n}", "* {\nuser {http.request.header.Remote-User}\n}"} {
-		c := mustLoad(t, ":8080 {\nrollcall_console "+console+"\nrollcall {\napi_key off\n}\n}\n")
-		for host, open := range map[string]int{
-			"localhost:8080": http.StatusOK, "a.localhost": http.StatusOK, "127.0.0.1:8080": http.StatusOK, "[::1]:8080": http.StatusOK, "box:8080": http.StatusOK,
-			"evil.example.com:8080": http.StatusMisdirectedRequest, "evil.example.com.": http.StatusMisdirectedRequest, "127.0.0.1.evil.example": http.StatusMisdirectedRequest,
+		for _, file := range []string{
+			":8080 {\nrollcall_console " + console + "\nrollcall {\napi_key off\n}\n}\n",
+			"&(ops) {\nrollcall_console " + console + "\n}\n:8080 {\ninvoke ops\nrollcall {\napi_key off\n}\n}\n",
 		} {
-			r := request(http.MethodGet, "/console/", "ada", "")
-			if r.Host = host; console[0] == '*' {
-				open = http.StatusOK // a browser has no login for the other name
-			}
-			if w := c.ask(t, r); w.Code != open {
-				t.Errorf("%s, %s: status %d, want %d", console, host, w.Code, open)
+			c := mustLoad(t, file)
+			for host, open := range map[string]int{
+				"localhost:8080": http.StatusOK, "a.localhost": http.StatusOK, "127.0.0.1:8080": http.StatusOK, "[::1]:8080": http.StatusOK, "box:8080": http.StatusOK,
+				"evil.example.com:8080": http.StatusMisdirectedRequest, "evil.example.com.": http.StatusMisdirectedRequest, "127.0.0.1.evil.example": http.StatusMisdirectedRequest,
+			} {
+				r := request(http.MethodGet, "/console/", "ada", "")
+				if r.Host = host; console[0] == '*' {
+					open = http.StatusOK // a browser has no login for the other name
+				}
+				if w := c.ask(t, r); w.Code != open {
+					t.Errorf("%s, %s: status %d, want %d", file, host, w.Code, open)
+				}
 			}
 		}
 	}
