@@ -264,7 +264,7 @@ func TestMessagesThatCrashStopNoJoin(t *testing.T) {
 func TestMessageRefusesWhatIsNotOneObject(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	bad := map[string]string{
-		"an array": "[]", "a text": `"a"`, "null": "null", "an object behind a space": " {}",
+		"an array": "[]", "a text": `"a"`, "null": "null", "an array behind a space": " []",
 		"256 KiB": `{"a":"` + strings.Repeat("x", 256<<10) + `"}`, "one byte too much": `{"a":"` + strings.Repeat("x", 64<<10-7) + `"}`,
 		"a text that is not UTF-8": "{\"a\":\"\xff\"}", "a lone surrogate in bytes": "{\"a\":\"\xed\xa0\x80\"}",
 	}
