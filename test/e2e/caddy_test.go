@@ -180,12 +180,32 @@ func (p *process) get(t *testing.T, path string) string {
 	return a.Body
 }
 
-// signal sends a signal to the process.
+// signal sends a signal to the process. After SIGSTOP it waits until all threads have stopped: on a
+// busy machine some run for a while longer, and can still confirm what others ask.
 func (p *process) signal(t *testing.T, s syscall.Signal) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil {
 		t.Fatal(err)
 	}
+	if s != syscall.SIGSTOP {
+		return
+	}
+	ws.Poll(t, ws.Patience, func() error {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+		if err != nil {
+			return err
+		}
+		for _, thread := range threads {
+			stat, err := os.ReadFile(thread)
+			if err != nil {
+				return err
+			}
+			if _, state, _ := strings.Cut(string(stat), ") "); !strings.HasPrefix(state, "T") {
+				return fmt.Errorf("a thread has not stopped: %s", stat)
+			}
+		}
+		return nil
+	})
 }
 
 // await waits until the process has ended and returns its exit code.
