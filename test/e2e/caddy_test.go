@@ -187,25 +187,9 @@ func (p *process) signal(t *testing.T, s syscall.Signal) {
 	if err := p.cmd.Process.Signal(s); err != nil {
 		t.Fatal(err)
 	}
-	if s != syscall.SIGSTOP {
-		return
+	if s == syscall.SIGSTOP {
+		proc.AwaitStopped(t, p.cmd.Process.Pid)
 	}
-	ws.Poll(t, ws.Patience, func() error {
-		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
-		if err != nil {
-			return err
-		}
-		for _, thread := range threads {
-			stat, err := os.ReadFile(thread)
-			if err != nil {
-				return err
-			}
-			if _, state, _ := strings.Cut(string(stat), ") "); !strings.HasPrefix(state, "T") {
-				return fmt.Errorf("a thread has not stopped: %s", stat)
-			}
-		}
-		return nil
-	})
 }
 
 // await waits until the process has ended and returns its exit code.

@@ -10,7 +10,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/rollcall-gateway/rollcall/test/internal/cluster"
-	proc "github.com/rollcall-gateway/rollcall/test/internal/process"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
@@ -25,7 +24,6 @@ func TestScenarioNoGhostsAfterAPause(t *testing.T) {
 		paused := time.Now()
 		s.outlooks[victim].Begin(paused, victim.Pod, cluster.Silent)
 		victim.signal(t, syscall.SIGSTOP)
-		proc.AwaitStopped(t, victim.cmd.Process.Pid)
 		s.unheard(paused.Add(soonestGone), victim)
 		var ghosts []string
 		for _, m := range slices.Concat(s.on(pods[0]), s.on(pods[3])) {
