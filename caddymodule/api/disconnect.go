@@ -33,7 +33,7 @@ func (s *Server) disconnect(ctx context.Context, q request) (response, *problem.
 	} else {
 		n = s.Local.Disconnect(q.host, channel, call)
 	}
-	return counted("disconnected", n, both(revoked, truth)), nil
+	return counted("disconnected", n, revoked.And(truth)), nil
 }
 
 // readDisconnect reads which connections to close, and how. channel is "" for none.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/assign"
@@ -77,11 +76,4 @@ func problemRevocation(err error) *problem.Problem {
 		p.Detail, p.Retry = "nothing was done: "+err.Error()+": wait until some have ended", fullRetry
 	}
 	return p
-}
-
-// both returns the completeness of what needs two answers.
-func both(a, b cluster.Truth) cluster.Truth {
-	missing := slices.Concat(a.Missing, b.Missing)
-	slices.Sort(missing)
-	return cluster.Truth{Complete: a.Complete && b.Complete, Missing: slices.Compact(missing)}
 }

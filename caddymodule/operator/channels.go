@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/rollcall-gateway/rollcall/presence"
-	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
 // Limits of a page.
@@ -57,16 +56,8 @@ func (o *Operator) Channels(ctx context.Context, host presence.HostName, page pr
 	for _, p := range pods {
 		answer.Hidden += int(p.Hidden)
 	}
-	answer.Truth = truthOf(both(truth, known))
+	answer.Truth = truthOf(truth.And(known))
 	return answer, nil
-}
-
-// both returns how complete an answer of two parts is.
-func both(a, b cluster.Truth) cluster.Truth {
-	return cluster.Truth{
-		Complete: a.Complete && b.Complete,
-		Missing:  slices.Compact(slices.Sorted(slices.Values(slices.Concat(a.Missing, b.Missing)))),
-	}
 }
 
 // channelOf returns what an operator sees of a channel.

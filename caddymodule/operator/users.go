@@ -72,7 +72,7 @@ func (o *Operator) Users(ctx context.Context, host presence.HostName, channel, a
 			if len(of) == 1 && of[0].Channel == channel {
 				c = channelOf(&of[0])
 			}
-			a.Truth = truthOf(both(truth, known))
+			a.Truth = truthOf(truth.And(known))
 		}
 		a.Channel = &c
 	}

@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"slices"
 
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
@@ -24,6 +25,11 @@ type Truth struct {
 func NewTruth(knows bool, missing []string) Truth {
 	missing = distinct(missing)
 	return Truth{Complete: knows && len(missing) == 0, Missing: missing}
+}
+
+// And returns how complete an answer is that needs two answers.
+func (t Truth) And(other Truth) Truth {
+	return NewTruth(t.Complete && other.Complete, slices.Concat(t.Missing, other.Missing))
 }
 
 // DataCenter is the part of a host in a data center.
