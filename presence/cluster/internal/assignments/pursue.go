@@ -37,7 +37,7 @@ func (a *Keeper) step(now time.Time) (next time.Time) {
 		a.whole, a.before = true, nil
 	}
 	became = a.settle() || became
-	if a.settled != nil || a.starts {
+	if a.settling() {
 		next = work.Earliest(next, now.Add(a.settleAgain())) // a pod may no longer be missing
 	}
 	a.unlock()

@@ -117,7 +117,7 @@ func (a *Keeper) doubtAll(before []*sites.Served) {
 // doubts all pods: what they had while another one was missing can be too old. A start without crashed
 // pods needs no second check, because each pod was checked when it was heard. a.mu is held.
 func (a *Keeper) settle() bool {
-	if a.settled == nil && !a.starts {
+	if !a.settling() {
 		return false
 	}
 	crashed := a.members.Crashed()
@@ -170,6 +170,9 @@ func (a *Keeper) agreesWithAll(crashed bool) bool {
 	}
 	return true
 }
+
+// settling reports whether this pod waits until all hosts are settled. a.mu is held.
+func (a *Keeper) settling() bool { return a.settled != nil || a.starts }
 
 // settleAgain returns the time between two looks whether hosts become settled. It is short while this pod
 // only waits until it knows all pods: then it looks alive, and an operator may stop the next pod.
@@ -347,7 +350,7 @@ func (a *Keeper) noteInStep() {
 	}
 	alone := a.members.Alone()
 	a.mu.Lock()
-	served, synced := a.served, a.synced() && a.settled == nil && !a.starts && (a.met || alone)
+	served, synced := a.served, a.synced() && !a.settling() && (a.met || alone)
 	for _, s := range a.pods {
 		synced = synced && !s.gaveUp
 	}

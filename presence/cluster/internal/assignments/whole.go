@@ -74,7 +74,7 @@ func (a *Keeper) trusted() bool {
 	_, all := a.members.Heard()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return all && a.met && a.settled == nil && !a.starts && a.synced()
+	return all && a.met && !a.settling() && a.synced()
 }
 
 // PodUp handles a pod that joined. If this pod has joined before, the other one is new and has
@@ -189,7 +189,7 @@ func (a *Keeper) compareTotal(from link.Peer, m *message.AssignmentTotal) {
 	s := a.pods[from]
 	switch {
 	case s == nil || !s.gaveUp:
-	case a.settled != nil || a.starts: // it can answer now
+	case a.settling(): // it can answer now
 		before := a.syncedSites()
 		a.doubt(from)
 		a.before, s = before, a.pods[from]
