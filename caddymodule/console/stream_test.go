@@ -242,8 +242,8 @@ func (f *flushes) Flush() {
 	f.Body.Reset()
 }
 
-// TestAPageKnowsHowOldItsNumbersAre has pods of which one does not reply, or so many users that a
-// snapshot takes its time. The page takes silence for a server that does not answer, see stream.js.
+// TestAPageKnowsHowOldItsNumbersAre has a pod that does not reply, or so many users that a snapshot
+// takes its time. The page takes silence for a server that does not answer, see stream.js.
 func TestAPageKnowsHowOldItsNumbersAre(t *testing.T) {
 	const took = 3 * time.Second
 	for _, complete := range []bool{false, true} {

@@ -321,7 +321,7 @@ type Answer struct {
 }
 
 // Send is a message to those who listen to one of the channels. It goes to all pods that have a
-// connection of the host, but for those of builds before it, which do not subscribe to its
+// connection of the host, except for those of builds before it, which do not subscribe to its
 // subjects.
 type Send struct {
 	Host     presence.HostName
